@@ -1,0 +1,189 @@
+"""Seeded watershed on uint8 heights by a bucket queue: linear time, first in first out at each level.
+
+A voxel enters the queue when a neighbour first reaches it, takes the label of that neighbour, and waits at
+the level max(its own height, the neighbour's level). Levels are emptied in ascending order, each in order
+of arrival, so that the waves of two seeds cross a plateau at the same pace and meet half way. There is no
+rescaling of heights: blocks of one volume flood on the same levels.
+
+The queue is a list of chunks per level; an emptied chunk is used again, so the memory it touches is that of
+the largest front, not of the volume. A voxel that is labelled, masked or outside is `DONE` in the map of
+heights itself, the only thing looked up for a neighbour. Seeded flooding after Meyer (1994).
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from cellflow.core.errors import BadInput
+
+LEVELS = 256
+DONE = 255
+TOP = 254
+CHUNK = 1024
+LIMIT = 2**31
+LOW = 2**32 - 1
+
+
+class Queue(NamedTuple):
+    """Voxels that wait, per level in order of arrival: a chain of chunks of `pool` for each level."""
+
+    pool: NDArray[np.int64]
+    """Entries, label << 32 | voxel."""
+    read: NDArray[np.int64]
+    """Slot of the first entry of a level."""
+    write: NDArray[np.int64]
+    """Slot behind the last entry of a level."""
+    following: NDArray[np.int64]
+    """The chunk after a chunk, in the chain of a level or in that of the free."""
+    free: NDArray[np.int64]
+    """The first free chunk."""
+
+
+def watershed(
+    heights: NDArray[np.uint8],
+    seeds: NDArray[np.integer],
+    mask: NDArray[np.bool_] | None = None,
+    *,
+    planar: bool = False,
+) -> NDArray[np.uint32]:
+    """Labels of the seeds grown over the unmasked voxels: uint32 (z, y, x), 0 exactly where masked.
+
+    `seeds` holds positive labels below 2**31, 0 elsewhere; seeds outside the mask are ignored. Growth is
+    over 6 neighbours (4 within a z slice if `planar`), never through masked voxels. A component of the
+    mask that holds no seed becomes one supervoxel with the next free label. Heights 254 and 255 are one level.
+    Deterministic; equals other seeded watersheds where no two heights are equal. Memory beyond the result:
+    5 B per voxel and 8 B per voxel waiting in the queue (a few percent of the volume).
+    Raises BadInput at 2**31 voxels.
+    """
+    z, y, x = (n + 2 for n in heights.shape)
+    if z * y * x >= LIMIT:
+        raise BadInput(f"watershed: found a box of {heights.shape} voxels, expected below 2**31; use smaller blocks")
+    inner = (slice(1, -1),) * 3
+    state = np.full((z, y, x), DONE, np.uint8)
+    np.minimum(heights, TOP, out=state[inner])
+    labels = np.zeros((z, y, x), np.int32)
+    labels[inner] = seeds
+    if mask is not None:
+        state[inner][~mask] = DONE
+        labels[inner][~mask] = 0
+    steps = np.array([-y * x, -x, -1, 1, x, y * x][planar : 6 - planar])
+    _flood(state.ravel(), labels.ravel(), steps, _queue(state.size))
+    return labels[inner].astype(np.uint32)
+
+
+def merge_small(
+    labels: NDArray[np.uint32],
+    min_size: int,
+    heights: NDArray[np.uint8],
+    mask: NDArray[np.bool_] | None = None,
+    *,
+    planar: bool = False,
+) -> NDArray[np.uint32]:
+    """`labels` 1..n without those below `min_size` voxels, whose place the others flood; dense again.
+
+    The order of the surviving labels is kept. Where a component of the mask has no survivor it becomes one
+    label, so a label below `min_size` remains only where a component itself is smaller.
+    """
+    sizes = _sizes(labels.ravel(), int(labels.max(initial=0)))
+    kept = sizes >= min_size
+    kept[0] = False
+    if kept.sum() == len(sizes) - 1:
+        return labels
+    new = np.where(kept, np.cumsum(kept), 0).astype(np.uint32)
+    return watershed(heights, new[labels], mask, planar=planar)
+
+
+def _queue(voxels: int) -> Queue:
+    """An empty queue: room for all voxels at once and two unfilled chunks per level, touched on use."""
+    chunks = voxels // CHUNK + 2 * LEVELS + 1
+    ends = np.zeros((2, LEVELS), np.int64)
+    return Queue(
+        np.empty(chunks * CHUNK, np.int64), ends[0], ends[1], np.empty(chunks, np.int64), np.empty(1, np.int64)
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def _sizes(labels: NDArray[np.uint32], highest: int) -> NDArray[np.int64]:
+    sizes = np.zeros(highest + 1, np.int64)
+    for label in labels:
+        sizes[label] += 1
+    return sizes
+
+
+@numba.njit(cache=True, nogil=True)
+def _flood(
+    state: NDArray[np.uint8], labels: NDArray[np.int32], steps: NDArray[np.int64], queue: Queue
+) -> None:
+    queue.free[0] = 1
+    for chunk in range(1, len(queue.following)):
+        queue.following[chunk] = chunk + 1
+    highest = np.int64(0)
+    for i in range(len(state)):
+        if labels[i] > 0:
+            highest = max(highest, labels[i])
+            for step in steps:
+                if state[i + step] != DONE and labels[i + step] == 0:
+                    _push(queue, np.int64(state[i]), i, np.int64(labels[i]))
+                    break
+    for i in range(len(state)):
+        if labels[i] > 0:
+            state[i] = DONE
+    _empty_levels(state, labels, steps, queue, np.int64(0))
+    for i in range(len(state)):
+        if state[i] != DONE:
+            highest += 1
+            state[i] = DONE
+            _push(queue, np.int64(TOP), i, highest)
+            _empty_levels(state, labels, steps, queue, np.int64(TOP))
+
+
+@numba.njit(cache=True, nogil=True)
+def _empty_levels(
+    state: NDArray[np.uint8], labels: NDArray[np.int32], steps: NDArray[np.int64], queue: Queue, lowest: int
+) -> None:
+    pool, read, write = queue.pool, queue.read, queue.write
+    for level in range(lowest, DONE):
+        while read[level] != write[level]:
+            start, stop = read[level], (read[level] | (CHUNK - 1)) + 1
+            if start < write[level] <= stop:
+                stop = write[level]
+            for slot in range(start, stop):
+                voxel, label = pool[slot] & LOW, pool[slot] >> 32
+                labels[voxel] = label
+                for step in steps:
+                    height = np.int64(state[voxel + step])
+                    if height != DONE:
+                        state[voxel + step] = DONE
+                        _push(queue, max(level, height), voxel + step, label)
+            _release(queue, level, stop)
+
+
+@numba.njit(cache=True, nogil=True)
+def _push(queue: Queue, level: int, voxel: int, label: int) -> None:
+    slot = queue.write[level]
+    if slot & (CHUNK - 1) == 0:  # the level's last chunk is full, or it has none (0: chunk 0 is never used)
+        chunk = queue.free[0]
+        queue.free[0] = queue.following[chunk]
+        if slot == 0:
+            queue.read[level] = chunk * CHUNK
+        else:
+            queue.following[slot // CHUNK - 1] = chunk
+        slot = chunk * CHUNK
+    queue.pool[slot] = label << 32 | voxel
+    queue.write[level] = slot + 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _release(queue: Queue, level: int, slot: int) -> None:
+    """All entries of the level's first chunk before `slot` are done; a chunk read to its end is free."""
+    queue.read[level] = slot
+    if slot & (CHUNK - 1) == 0:
+        chunk = slot // CHUNK - 1
+        if slot == queue.write[level]:
+            queue.read[level] = queue.write[level] = 0
+        else:
+            queue.read[level] = queue.following[chunk] * CHUNK
+        queue.following[chunk] = queue.free[0]
+        queue.free[0] = chunk

@@ -1,0 +1,145 @@
+"""Run a function over blocks: the one place that schedules work inside a stage.
+
+`map_blocks` hands blocks to any `concurrent.futures.Executor`, skips those that the journal holds,
+retries the ones that fail and ends with an error unless every planned block is done.
+"""
+
+import errno
+import resource
+import socket
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Protocol
+
+from cellflow.core.errors import BadInput, BlocksFailed
+from cellflow.engine.journal import Journal, Part
+from cellflow.engine.progress import Progress
+
+ATTEMPTS = 3
+SAME_ERROR_STOPS = 3
+WAITING_PER_WORKER = 3
+"""Blocks handed out beyond the running ones: enough to keep workers busy, few enough to stay small."""
+
+
+class Item(Protocol):
+    """Anything that can be one task: a block of voxels, a range of nodes."""
+
+    @property
+    def id(self) -> int:
+        """Its number, the same in every run."""
+
+
+Task = Callable[[Any], Part]
+
+
+@dataclass
+class _Pass:
+    journal: Journal
+    total: int
+    progress: Progress
+    attempts: dict[int, int] = field(default_factory=dict)
+    errors: dict[int, str] = field(default_factory=dict)
+    succeeded: bool = False
+
+
+def map_blocks(
+    task: Task, blocks: Sequence[Item] | Iterable[Item], executor: Executor, journal: Journal, label: str
+) -> list[Part]:
+    """Return `task(block)` for every block, in the order of the blocks.
+
+    A block that raises is tried three times and does not stop the others; `BadInput` and a full disk stop
+    at once, and so does the same error from the first three blocks. Raises `BlocksFailed` when a block
+    is missing at the end. A block may be run twice (a lost worker), so a task's writes must be idempotent.
+    Costs about a millisecond a block; never holds more futures than a few per worker.
+    """
+    planned = list(blocks)
+    todo = [block for block in planned if block.id not in journal.done]
+    with Progress(label, total=len(planned), done=len(planned) - len(todo)) as progress:
+        state = _Pass(journal, len(planned), progress)
+        try:
+            _drain(task, todo, executor, state)
+        finally:
+            journal.close()
+    missing = [block.id for block in planned if block.id not in journal.done]
+    if missing:
+        raise _failure(state, missing, label)
+    return [journal.done[block.id] for block in planned]
+
+
+def _drain(task: Task, todo: list[Item], executor: Executor, state: _Pass) -> None:
+    window = WAITING_PER_WORKER * max(1, getattr(executor, "workers", 1))
+    queue = iter(todo)
+    running: dict[Future[Any], Item] = {}
+    while True:
+        for block in islice(queue, window - len(running)):
+            running[executor.submit(measured, task, block)] = block
+        if not running:
+            return
+        finished, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in finished:
+            block = running.pop(future)
+            if not _record(future, block, state):
+                running[executor.submit(measured, task, block)] = block
+
+
+def measured(task: Task, block: Item) -> tuple[Part, dict[str, Any]]:
+    """The part of one block, with what it cost: seconds, peak memory of the process, where it ran."""
+    start = time.perf_counter()
+    part = task(block)
+    usage = {
+        "seconds": round(time.perf_counter() - start, 4),
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "host": socket.gethostname(),
+    }
+    return part, usage
+
+
+def _record(future: Future[Any], block: Item, state: _Pass) -> bool:
+    """Note the outcome of one attempt; False asks for another."""
+    try:
+        part, usage = future.result()
+    except BadInput:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise BadInput(_disk_full(error)) from error
+        return _note(error, block, state)
+    except Exception as error:  # noqa: BLE001 - whatever a block raises, the others go on
+        return _note(error, block, state)
+    state.attempts.pop(block.id, None)
+    state.errors.pop(block.id, None)
+    state.journal.finished(block.id, part, usage)
+    state.succeeded = True
+    state.progress.step()
+    return True
+
+
+def _note(error: BaseException, block: Item, state: _Pass) -> bool:
+    text = f"{type(error).__name__}: {error}".splitlines()[0]
+    state.journal.failed(block.id, text, "".join(traceback.format_exception(error)))
+    state.errors[block.id] = text
+    state.attempts[block.id] = state.attempts.get(block.id, 0) + 1
+    same = len(set(state.errors.values())) == 1
+    hopeless = min(SAME_ERROR_STOPS, state.total)
+    if not state.succeeded and same and sum(state.attempts.values()) >= hopeless * ATTEMPTS:
+        raise _failure(state, sorted(state.errors), state.progress.label) from error
+    return state.attempts[block.id] >= ATTEMPTS
+
+
+def _failure(state: _Pass, missing: list[int], label: str) -> BlocksFailed:
+    first = missing[0]
+    shown = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
+    return BlocksFailed(
+        f"{label}: {len(missing)} of {state.total} blocks failed, first block {first}: "
+        f"{state.errors.get(first, 'not run')}. Run the same command again to retry only these: [{shown}]. "
+        f"Tracebacks: {state.journal.path}"
+    )
+
+
+def _disk_full(error: OSError) -> str:
+    where = f" at {error.filename}" if error.filename else ""
+    return f"disk full{where}: free some space and run the same command again; it continues from here"

@@ -1,0 +1,71 @@
+"""Where blocks run: in this process, or on Dask workers of this machine. The only Dask of the package."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from typing import Any
+
+THREADS = {
+    name: "1"
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+}
+"""One thread a worker: a stage scales by workers, and threads that spin slow their neighbours down."""
+
+
+class SerialExecutor(Executor):
+    """Runs each call at once in the caller; states the whole semantics of an executor."""
+
+    workers = 1
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401
+        """The finished future of `fn(*args)`."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - an executor hands every error to its future
+            future.set_exception(error)
+        return future
+
+
+@contextmanager
+def executor(workers: int) -> Iterator[Executor]:
+    """An executor over `workers` processes; one worker is this process itself.
+
+    Workers listen on loopback only, behind TLS with certificates that live as long as the cluster, so
+    that no other user of the machine can hand them work.
+    """
+    if workers <= 1:
+        yield SerialExecutor()
+        return
+    import dask  # noqa: PLC0415 - half a second that a serial run need not pay
+    from distributed import Client, LocalCluster  # noqa: PLC0415
+
+    os.environ.update(THREADS)
+    with (
+        dask.config.set(_settings()),
+        LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            security=True,
+            dashboard_address=None,
+            memory_limit=0,
+        ) as cluster,
+        Client(cluster) as client,  # type: ignore[no-untyped-call]
+    ):
+        pool: Executor = client.get_executor(pure=False)
+        pool.workers = workers  # type: ignore[attr-defined]
+        yield pool
+
+
+def _settings() -> dict[str, Any]:
+    return {
+        "distributed.nanny.pre-spawn-environ": THREADS,  # without the default's malloc trimming
+        "distributed.scheduler.allowed-failures": 3,
+        "distributed.worker.multiprocessing-method": "spawn",
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
+        "distributed.admin.tick.limit": "1 minute",
+        "distributed.logging.distributed": "error",
+    }

@@ -1,0 +1,268 @@
+"""Run one stage of one sample: what it may see, where it writes, and the receipt at the end.
+
+Everything a stage makes lies under `partial/<stage>/` until all its blocks are done. Then, in this order:
+`result.json` is written (from here only moving is left), the outputs are moved to their places, the
+receipt is written. A kill at any point leaves either no receipt, and the same command goes on from the
+journal, or the whole.
+
+A receipt vouches for the volume beside it: stage, version, parameters, storage, digests of the input
+receipts, result. It holds no date and no path, so the same work gives the same bytes on every machine.
+"""
+
+import hashlib
+import json
+import resource
+import shutil
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import zarr
+from numpy.typing import DTypeLike
+
+import cellflow
+from cellflow.core.errors import BadInput
+from cellflow.core.grid import Triple
+from cellflow.core.schema import Schema
+from cellflow.engine import lock, ome, store
+from cellflow.engine.atomic import write_json
+from cellflow.engine.blockwise import Item, Task, map_blocks
+from cellflow.engine.cluster import executor
+from cellflow.engine.journal import Journal, Part
+
+LABELS = ("truth", "mask", "nuclei", "supervoxels", "cells")
+
+Voxel = tuple[float, float, float]
+
+
+class Module(Protocol):
+    """What a stage module offers to the engine."""
+
+    def run(self, context: "Context", p: Any) -> dict[str, Any]:  # noqa: ANN401 - each stage has its own Params
+        """Do the work; return what the receipt says of it."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage of one sample: `name` is the stage, with a suffix where it runs several times."""
+
+    name: str
+    folder: Path
+    params: Schema
+    storage: store.Storage
+    after: tuple[str, ...] = ()
+    """Stages whose receipts this one stands on."""
+
+    def key(self) -> str:
+        """The digest of all that the result depends on."""
+        return _digest(json.dumps(self.claim(), sort_keys=True).encode())
+
+    def claim(self) -> dict[str, Any]:
+        """The receipt without its result."""
+        return {
+            "stage": self.name,
+            "version": cellflow.__version__,
+            "params": self.params.model_dump(mode="json"),
+            "storage": self.storage.model_dump(mode="json"),
+            "inputs": {name: _digest(_read(self.folder, name)) for name in sorted(self.after)},
+        }
+
+
+@dataclass
+class Context:
+    """What a stage sees: volumes and results of the stages before it, and places to write."""
+
+    job: Job
+    pool: Executor
+    key: str
+    images: list[tuple[str, store.Kind]] = field(default_factory=list)
+
+    @property
+    def work(self) -> Path:
+        """Where this stage's files lie until it is whole."""
+        return self.job.folder / "partial" / self.job.name
+
+    def result(self, stage: str) -> dict[str, Any]:
+        """What the receipt of an earlier stage says."""
+        found: dict[str, Any] = read_receipt(self.job.folder, stage)["result"]
+        return found
+
+    def voxel_um(self) -> Voxel:
+        """Voxel size of the sample along z, y, x in micrometres."""
+        z, y, x = self.result("ingest-raw")["voxel_size_um"]
+        return z, y, x
+
+    def fitted(self, shape: Sequence[int] | None = None) -> store.Fitted:
+        """The storage of a volume of this shape; by default the sample's."""
+        z, y, x = shape or self.result("ingest-raw")["shape"]
+        return self.job.storage.fitted((z, y, x))
+
+    def volume(self, name: str) -> "zarr.Array[Any]":
+        """An earlier stage's volume at full size, read-only."""
+        return store.open_read(volume_path(self.job.folder, name) / "0")
+
+    def file(self, stage: str, name: str) -> Path:
+        """A file that an earlier stage left."""
+        return self.job.folder / stage / name
+
+    def output(self, name: str) -> Path:
+        """Where to write a file that stays: it will lie in the stage's folder."""
+        path = self.work / "files" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def scratch(self, name: str) -> Path:
+        """Where to write a file that only this stage reads; it goes with the end of the stage."""
+        path = self.work / "scratch" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def create(self, name: str, like: store.Fitted, dtype: DTypeLike, kind: store.Kind) -> "zarr.Array[Any]":
+        """The volume to write, or what is there of it from a run that was stopped."""
+        path = self.work / "volumes" / name / "0"
+        self.images.append((name, kind))
+        if (path / "zarr.json").exists():
+            return zarr.open_array(str(path), mode="r+")
+        return store.create(path, like, dtype, kind)
+
+    def create_scratch(self, name: str, like: store.Fitted, dtype: DTypeLike) -> "zarr.Array[Any]":
+        """A volume that only this stage reads; it goes with the end of the stage."""
+        path = self.scratch(name)
+        if (path / "zarr.json").exists():
+            return zarr.open_array(str(path), mode="r+")
+        return store.create(path, like, dtype, "labels")
+
+    def map(self, name: str, task: Task, blocks: Sequence[Item] | Any) -> list[Part]:  # noqa: ANN401 - a Grid is one
+        """The parts of `task` over `blocks`, in order; `name` tells the passes of a stage apart."""
+        journal = Journal(self.work / "journal" / f"{name}.jsonl", self.key)
+        label = f"{self.job.folder.name} {self.job.name}" + (f" ({name})" if name != "blocks" else "")
+        return map_blocks(task, blocks, self.pool, journal, label)
+
+    def pyramid(self, name: str, voxel_um: Voxel, *, flat: bool = False) -> None:
+        """Write the coarser levels of a volume that `create` gave (none if `flat`), and its OME metadata."""
+        kind = dict(self.images)[name]
+        folder = self.work / "volumes" / name
+        finer = zarr.open_array(str(folder / "0"), mode="r")
+        found = ome.levels(finer.shape, voxel_um)[: 1 if flat else None]  # type: ignore[arg-type]
+        for i, (above, level) in enumerate(zip(found, found[1:], strict=False), start=1):
+            step = _step(above.factor, level.factor)
+            like = self.job.storage.fitted(level.shape)
+            path = folder / str(i)
+            coarser = (
+                zarr.open_array(str(path), mode="r+")
+                if (path / "zarr.json").exists()
+                else store.create(path, like, finer.dtype, kind)
+            )
+            task = partial(ome.downsample_task, finer=finer, coarser=coarser, step=step, kind=kind)
+            self.map(f"{name} level {i}", task, like.grid())
+            finer = coarser
+        ome.write_image(folder, kind, voxel_um, found)
+
+
+def execute(module: Module, job: Job, workers: int) -> dict[str, Any]:
+    """Run a stage to its receipt and return that; a stopped run of the same job is continued."""
+    with lock.waiting(job.folder / ".locks" / job.name, f"stage {job.name} of {job.folder}"):
+        start = time.perf_counter()
+        receipt = job.folder / f"{job.name}.json"
+        receipt.unlink(missing_ok=True)
+        claim, key = job.claim(), job.key()
+        work = _prepare(job, key)
+        if not (work / "result.json").exists():
+            with executor(workers) as pool:
+                result = module.run(Context(job, pool, key), job.params)
+            write_json(work / "result.json", result)
+        _publish(job, work)
+        content = {**claim, "result": json.loads((work / "result.json").read_text())}
+        usage = _usage(work, workers, time.perf_counter() - start)
+        write_json(job.folder / "usage" / f"{job.name}.json", usage)
+        write_json(receipt, content)
+        shutil.rmtree(work)
+        return content
+
+
+def volume_path(folder: Path, name: str) -> Path:
+    """Where a volume of a sample lies: the group that holds its levels."""
+    root = root_path(folder)
+    return root / "labels" / name if name in LABELS else root / name
+
+
+def root_path(folder: Path) -> Path:
+    """The OME-Zarr of a sample."""
+    return folder / f"{folder.name}.ome.zarr"
+
+
+def read_receipt(folder: Path, stage: str) -> dict[str, Any]:
+    """The receipt of a stage. Raises `BadInput` where it has not run."""
+    content: dict[str, Any] = json.loads(_read(folder, stage))
+    return content
+
+
+def _read(folder: Path, stage: str) -> bytes:
+    try:
+        return (folder / f"{stage}.json").read_bytes()
+    except FileNotFoundError as error:
+        raise BadInput(f"{folder}: stage {stage} has not finished here; run it first") from error
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _prepare(job: Job, key: str) -> Path:
+    """The stage's work folder: kept if it belongs to this very job, else empty."""
+    work = job.folder / "partial" / job.name
+    stamp = work / "key"
+    if not stamp.exists() or stamp.read_text() != key:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(key)
+    return work
+
+
+def _publish(job: Job, work: Path) -> None:
+    """Move what the stage made to its place. Idempotent, so a kill between two moves does no harm."""
+    volumes = sorted((work / "volumes").glob("*"))
+    with lock.waiting(job.folder / ".locks" / "publish", f"results of {job.folder}"):
+        for volume in volumes:
+            _move(volume, volume_path(job.folder, volume.name))
+        if (work / "files").exists():
+            _move(work / "files", job.folder / job.name)
+        if volumes:
+            ome.write_root(root_path(job.folder))
+    journals = job.folder / "journal" / job.name
+    shutil.rmtree(journals, ignore_errors=True)
+    if (work / "journal").exists():
+        shutil.copytree(work / "journal", journals)
+
+
+def _move(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    source.rename(target)
+
+
+def _usage(work: Path, workers: int, seconds: float) -> dict[str, Any]:
+    """What the stage cost: for the report, not for the receipt."""
+    records = [
+        json.loads(line) for file in (work / "journal").glob("*.jsonl") for line in file.read_text().splitlines()
+    ]
+    done = [record for record in records if "part" in record]
+    failures = [record for record in records if "error" in record]
+    return {
+        "seconds": round(seconds, 2),
+        "workers": workers,
+        "tasks": len(done),
+        "failed_attempts": len(failures),
+        "worker_seconds": round(sum(record["seconds"] for record in done), 2),
+        "worker_peak_mb": max((record["peak_mb"] for record in done), default=0),
+        "main_peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def _step(finer: Triple, coarser: Triple) -> Triple:
+    z, y, x = (b // a for a, b in zip(finer, coarser, strict=True))
+    return z, y, x

@@ -1,0 +1,26 @@
+"""The graph on disk: one file a range of nodes, whole tables in memory for a solver."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellflow.core.features import EdgeTable
+from cellflow.core.nodes import NodeTable
+from cellflow.engine.parts import load_part
+
+
+def load_edges(table: Path, ranges: int) -> EdgeTable:
+    """The whole edge table in memory, sorted by (u, v)."""
+    return EdgeTable(**_stack(table, "edges", ranges))
+
+
+def load_nodes(table: Path, ranges: int) -> NodeTable:
+    """The whole node table in memory, sorted by id."""
+    return NodeTable(**_stack(table, "nodes", ranges))
+
+
+def _stack(table: Path, what: str, ranges: int) -> dict[str, NDArray[Any]]:
+    found = [load_part(table / what, i) for i in range(ranges)]
+    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}

@@ -1,0 +1,124 @@
+"""Copy one input volume into the sample's OME-Zarr: checked, in one order of axes, with its pyramid.
+
+Runs once for each volume of a sample: `raw`, `truth`, `boundaries`, `mask`. The file is read block by
+block and never as a whole. Refused, with the place: NaN or infinite voxels, a raw volume of nothing but
+zeros, negative labels, probabilities outside 0 to 1.
+"""
+
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from numpy.typing import DTypeLike, NDArray
+
+from cellflow.core.errors import BadInput
+from cellflow.core.grid import Block
+from cellflow.core.schema import Schema
+from cellflow.engine import store
+from cellflow.engine.formats import Source, Volume, open_volume
+from cellflow.engine.stage import Context
+from cellflow.engine.store import Demand, Fitted
+
+Role = Literal["raw", "truth", "boundaries", "mask"]
+
+
+class Params(Schema):
+    """Which volume, and what it is."""
+
+    role: Role
+    source: Source
+
+
+def stored_dtype(role: Role, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type in which a volume is kept: labels uint64, maps and masks uint8, raw as it is (float32 if float)."""
+    if role == "truth":
+        return np.dtype(np.uint64)
+    if role in ("boundaries", "mask"):
+        return np.dtype(np.uint8)
+    return np.dtype(np.float32) if dtype.kind == "f" else dtype
+
+
+def ingest_block(values: NDArray[Any], role: Role) -> NDArray[Any]:
+    """One block as it will be stored. Raises `BadInput` for voxels that no later stage could use."""
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        at = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+        raise BadInput(f"found {values[at]} at z, y, x = {{place}} {at}, expected finite numbers; mend the file")
+    if role == "truth":
+        return _labels(values)
+    if role == "mask":
+        return (values != 0).astype(np.uint8)
+    return _probabilities(values) if role == "boundaries" else values.astype(stored_dtype(role, values.dtype))
+
+
+def _labels(values: NDArray[Any]) -> NDArray[np.uint64]:
+    if values.dtype.kind == "f" and (values != np.floor(values)).any():
+        raise BadInput("found fractions, expected whole numbers as labels; is this an intensity image?")
+    if values.dtype.kind != "u" and values.size and values.min() < 0:
+        raise BadInput(f"found label {values.min()}, expected labels >= 0; relabel the file")
+    return values.astype(np.uint64)
+
+
+def _probabilities(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Probabilities times 255: a float map is 0 to 1 already, an integer map fills the range of its type."""
+    if values.dtype == np.uint8:
+        return values
+    top = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max)
+    if values.size and (values.min() < 0 or values.max() > top):
+        raise BadInput(
+            f"found {values.min()} to {values.max()}, expected probabilities 0 to 1 (float) or an unsigned type; "
+            "give the volume as raw if it is an intensity image"
+        )
+    return np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8)
+
+
+def demand(like: Fitted, dtype: DTypeLike) -> Demand:
+    """One block in the file's type and once converted; disk with the pyramid's eighth."""
+    voxels = int(np.prod(like.grid().largest_core))
+    size = np.dtype(dtype).itemsize
+    return Demand(
+        tasks=len(like.grid()),
+        worker_bytes=voxels * (4 * size + 10),
+        disk_bytes=int(np.prod(like.shape)) * size * 8 // 7,
+    )
+
+
+def run(context: Context, p: Params) -> dict[str, Any]:
+    """Write the volume and its pyramid; the result has shape, voxel size, dtype and the range of values."""
+    source = open_volume(p.source)
+    like = context.fitted(source.shape)
+    dtype = stored_dtype(p.role, source.dtype)
+    kind: store.Kind = "intensity" if p.role in ("raw", "boundaries") else "labels"
+    target = context.create(p.role, like, dtype, kind)
+    task = partial(_task, source=source, target=target, role=p.role, path=p.source.path)
+    parts = context.map("blocks", task, like.grid())
+    low, high = min(part["min"] for part in parts), max(part["max"] for part in parts)
+    if p.role in ("raw", "mask") and low == high == 0:
+        raise BadInput(f"{p.role} {p.source.path}: every voxel is 0, expected an image; is the dataset right?")
+    voxel = source.voxel_size_um or (1.0, 1.0, 1.0)
+    context.pyramid(p.role, voxel)
+    return {
+        "role": p.role,
+        "shape": list(source.shape),
+        "voxel_size_um": list(voxel),
+        "voxel_size_known": source.voxel_size_um is not None,
+        "dtype": str(source.dtype),
+        "min": low,
+        "max": high,
+        "checksum": store.checksum(parts),
+    }
+
+
+def _task(block: Block, source: Volume, target: "zarr.Array[Any]", role: Role, path: str) -> dict[str, Any]:
+    values = source.read(block.core)
+    try:
+        values = ingest_block(values, role)
+    except BadInput as error:
+        corner = tuple(s.start for s in block.core)
+        message = str(error).replace("{place}", f"{corner} +")
+        raise BadInput(f"{role} {path}, block at {corner}: {message}") from error
+    return {
+        "crc": store.write_block(target, block.core, values),
+        "min": values.min().item(),
+        "max": values.max().item(),
+    }
