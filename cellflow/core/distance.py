@@ -42,10 +42,8 @@ def _squares(step: float, cap: float) -> NDArray[np.float32]:
     return np.append(below[below < cap**2], cap**2).astype(np.float32)
 
 
-@numba.njit(cache=True, nogil=True)
-def _scan_rows(
-    inside: NDArray[np.bool_], squares: NDArray[np.float32], out: NDArray[np.float32]
-) -> None:
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _scan_rows(inside: NDArray[np.bool_], squares: NDArray[np.float32], out: NDArray[np.float32]) -> None:
     """Squared distance along x alone."""
     rows, n = inside.shape
     far = len(squares) - 1
@@ -61,7 +59,7 @@ def _scan_rows(
             out[row, x] = squares[min(since, steps[x])]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _lower(volume: NDArray[np.float32], squares: NDArray[np.float32]) -> None:
     """Take, in place, the nearest over the lines along the middle axis; strips of them fit the cache."""
     outer, n, inner = volume.shape
@@ -75,7 +73,7 @@ def _lower(volume: NDArray[np.float32], squares: NDArray[np.float32]) -> None:
                 _nearest(strip, i, squares, volume[o, i, left:right])
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _nearest(
     strip: NDArray[np.float32], i: int, squares: NDArray[np.float32], best: NDArray[np.float32]
 ) -> None:
@@ -86,9 +84,7 @@ def _nearest(
         # Beyond the end the last line is taken: it was compared before at a smaller step, so it never wins.
         improvable = 0
         for x in range(len(best)):
-            near = (below[x] if below[x] < above[x] else above[x]) + step
-            kept = near if near < best[x] else best[x]
-            best[x] = kept
-            improvable |= kept > squares[k + 1]
+            best[x] = min(min(below[x], above[x]) + step, best[x])
+            improvable |= best[x] > squares[k + 1]
         if not improvable:
             return

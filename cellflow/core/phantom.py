@@ -15,7 +15,7 @@ A box reads no neighbour: it computes the light in a margin of its own as wide a
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -49,6 +49,9 @@ GAIN, OFFSET = 4.0, 100.0
 """Camera counts per photon, and in the dark."""
 
 
+NonNegative = Annotated[float, Field(ge=0)]
+
+
 class Phantom(Schema):
     """What the tissue is like and how it is imaged; lengths in micrometres, 2-D is a shape of (1, y, x)."""
 
@@ -67,18 +70,18 @@ class Phantom(Schema):
     """Fraction of the volume that is tissue, about; the rest is empty and has label 0."""
     membrane_um: float = Field(0.4, gt=0)
     """Thickness of a membrane at half its brightness, before blur."""
-    blur_um: tuple[float, float] = (0.7, 0.25)
+    blur_um: tuple[NonNegative, NonNegative] = (0.5, 0.22)
     """Standard deviation of the point spread along z and in the plane."""
-    photons: float = Field(30.0, gt=0)
+    photons: float = Field(60.0, gt=0)
     """Photons expected in a voxel of a bright membrane; fewer are noisier."""
-    staining: float = Field(0.6, ge=0, le=1)
+    staining: float = Field(0.5, ge=0, le=1)
     """How unevenly membranes are stained: the faintest keep 1 - staining of the brightness."""
     holes: float = Field(0.0, ge=0, le=1)
     """Fraction of the membrane area without any stain, in patches of about half a cell. Missing from
     `boundaries` too: no network can see there."""
-    nuclei: float = Field(0.2, ge=0)
+    nuclei: float = Field(0.15, ge=0)
     """Light of the nuclei that bleeds into the image, as a fraction of a bright membrane."""
-    background: float = Field(0.08, ge=0)
+    background: float = Field(0.06, ge=0)
     """Light everywhere, as a fraction of a bright membrane; twice as much inside the tissue."""
     illumination: float = Field(0.4, ge=0, le=1)
     """How uneven the light is: at 1 the deepest plane gets half of it, and the darkest spots lose all."""

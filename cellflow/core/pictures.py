@@ -78,7 +78,7 @@ def bars_svg(rows: Sequence[tuple[str, float, str]]) -> str:
 
 
 def histogram_svg(counts: Sequence[int], edges: Sequence[float], unit: str) -> str:
-    """Return a histogram as inline SVG: bins of equal width on paper, edges in `unit`, one more than counts."""
+    """Return a histogram as inline SVG: bins of equal width on paper, edges in `unit`, one more."""
     if len(edges) != len(counts) + 1:
         raise ValueError(f"{len(counts)} counts need {len(counts) + 1} edges, found {len(edges)}")
     highest, step = max([*counts, 1]), 390 / max(1, len(counts))
@@ -101,7 +101,7 @@ def histogram_svg(counts: Sequence[int], edges: Sequence[float], unit: str) -> s
 
 
 def _ticks(edges: Sequence[float]) -> list[int]:
-    """Choose the edges to label: 1, 2, 5 times a power of ten, or only powers, or every n-th; at most nine."""
+    """Choose at most nine edges to label: 1, 2, 5 times a power of ten, or powers, or every n-th."""
     for digits in ("125", "1"):
         chosen = [i for i, e in enumerate(edges) if e == float(f"{e:.0e}") and f"{e:.0e}"[0] in digits]
         if 2 <= len(chosen) <= 9:
@@ -132,7 +132,8 @@ def _nearest(labels: NDArray[np.integer], shape: tuple[int, ...]) -> NDArray[np.
     rows, columns = (
         ((np.arange(n) + 0.5) * m / n).astype(np.int64) for n, m in zip(shape, labels.shape, strict=True)
     )
-    return labels[rows][:, columns]
+    shown: NDArray[np.integer] = labels[rows][:, columns]
+    return shown
 
 
 def _border(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -159,7 +160,8 @@ def _palette() -> NDArray[np.uint8]:
         axis=-1,
     ).clip(0, 1)
     curved = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.rint(255 * curved).astype(np.uint8)
+    palette: NDArray[np.uint8] = np.rint(255 * curved).astype(np.uint8)
+    return palette
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

@@ -21,6 +21,8 @@ from cellflow.core.pictures import bars_svg, histogram_svg, short
 from cellflow.core.schema import Schema, Shape3, Voxel3
 
 RENARD = (1, 1.25, 1.6, 2, 2.5, 3.15, 4, 5, 6.3, 8)
+DASH = "\N{EN DASH}"
+TIMES = " \N{MULTIPLICATION SIGN} "
 PLANES = {"xy": "xy, seen from above", "xz": "xz, seen from the front", "yz": "yz, seen from the side"}
 
 MEANING: dict[str, tuple[str, str]] = {
@@ -38,8 +40,7 @@ MEANING: dict[str, tuple[str, str]] = {
     ),
     "average_precision_50": (
         "Average precision at 0.5",
-        "Matched cells as a share of matched, missed and extra ones; a match overlaps by more than half."
-        " 1 is perfect.",
+        "Share of matched among matched, missed and extra cells; a match is more than half. 1 is perfect.",
     ),
     "average_precision_75": (
         "Average precision at 0.75",
@@ -47,8 +48,7 @@ MEANING: dict[str, tuple[str, str]] = {
     ),
     "seg": (
         "SEG",
-        "Overlap of each true cell with the segment that covers more than half of it, on average."
-        " 1 is perfect.",
+        "Mean overlap of the true cells with the segment that covers more than half of each. 1 is perfect.",
     ),
     "adapted_rand_precision": (
         "Adapted Rand precision",
@@ -59,7 +59,9 @@ MEANING: dict[str, tuple[str, str]] = {
         "Of the voxel pairs in one cell, the share in one segment. 1 is perfect; cut cells lower it.",
     ),
 }
-"""Name and explanation of every score, in the order of the table; the first six are the headline."""
+"""Name and explanation of every score, in the order of the table."""
+
+HEADLINE = ("cells_true", "adapted_rand_error", "voi_split", "voi_merge", "mean_average_precision")
 
 
 class Picture(Schema):
@@ -130,22 +132,24 @@ class Page(Schema):
 
 
 def render(page: Page) -> str:
-    """Return the report as one HTML document, every text of the page escaped."""
-    return _template().render(
+    """Return the report as one HTML document, every text of the page escaped.
+
+    A score whose name is not in `MEANING` is left out; the document is about as large as its pictures
+    times 1.4.
+    """
+    given = page.scores or {}
+    html: str = _template().render(
         page=page,
         tiles=_tiles(page),
-        scores=[(*MEANING[k], _number(page.scores[k])) for k in MEANING if k in page.scores]
-        if page.scores
-        else [],
-        balance=_balance(page.scores or {}),
+        scores=[(*MEANING[key], _number(given[key])) for key in MEANING if key in given],
+        balance=_balance(given),
         planes=[(title, found) for key, title in PLANES.items() if (found := _of_plane(page, key))],
-        histogram=Markup(histogram_svg(page.sizes.counts, page.sizes.edges, page.sizes.unit))  # noqa: S704
-        if page.sizes
-        else "",
-        times=Markup(bars_svg([(s.name, s.seconds, duration(s.seconds)) for s in page.stages])),  # noqa: S704
+        histogram=_histogram(page.sizes),
+        times=Markup(bars_svg([(s.name, s.seconds, duration(s.seconds)) for s in page.stages])),  # noqa: S704 - escaped there
         settings=[(s.name, list(_marked(s.values, s.defaults))) for s in page.settings],
         facts=_facts(page.input),
     )
+    return html
 
 
 def size_histogram(sizes: NDArray[np.number], unit: str) -> Sizes | None:
@@ -169,7 +173,7 @@ def size_histogram(sizes: NDArray[np.number], unit: str) -> Sizes | None:
 
 def duration(seconds: float) -> str:
     """Write a time as 3.2 s, 4 min 05 s or 3 h 20 min."""
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
@@ -180,7 +184,7 @@ def duration(seconds: float) -> str:
 def size(count: int | None) -> str:
     """Write bytes as 12.3 MB; a dash for None."""
     if count is None:
-        return "–"
+        return DASH
     value, units = float(count), iter(("B", "kB", "MB", "GB", "TB", "PB"))
     unit = next(units)
     while value >= 999.5 and unit != "PB":
@@ -190,7 +194,9 @@ def size(count: int | None) -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= {"duration": duration, "bytes": size, "short": short, "base64": _base64}
     return environment.from_string(resources.files(__package__).joinpath("report.html").read_text("utf-8"))
 
@@ -199,17 +205,25 @@ def _base64(png: bytes) -> str:
     return b64encode(png).decode("ascii")
 
 
+def _histogram(sizes: Sizes | None) -> Markup:
+    if sizes is None:
+        return Markup()
+    return Markup(histogram_svg(sizes.counts, sizes.edges, sizes.unit))  # noqa: S704 - escaped there
+
+
 def _tiles(page: Page) -> list[tuple[str, str, str]]:
-    found = (*MEANING["cells_found"], _number(page.cells_found))
-    if page.scores is None:
-        return [found]
-    keys = [k for k in list(MEANING)[1:6] if k in page.scores]
-    return [found, *((*MEANING[k], _number(page.scores[k])) for k in keys)]
+    tiles = [(*MEANING["cells_found"], _number(page.cells_found))]
+    if page.scores is not None:
+        return tiles + [(*MEANING[k], _number(page.scores[k])) for k in HEADLINE if k in page.scores]
+    if page.sizes is not None:
+        meaning = "Half of the cells are smaller, half larger."
+        tiles.append(("Median size", meaning, f"{short(page.sizes.median)} {page.sizes.unit}"))
+    return tiles
 
 
 def _number(value: float | None) -> str:
     if value is None:
-        return "–"
+        return DASH
     return f"{value:,}".replace(",", "\N{THIN SPACE}") if isinstance(value, int) else f"{value:.3f}"
 
 
@@ -255,7 +269,7 @@ def _facts(facts: InputFacts) -> list[tuple[str, str]]:
     voxels = facts.shape[0] * facts.shape[1] * facts.shape[2]
     rows = [
         ("Source", facts.source),
-        ("Shape z, y, x", " × ".join(map(str, facts.shape)) + f" ({short(voxels)} voxels)"),
+        ("Shape z, y, x", TIMES.join(map(str, facts.shape)) + f" ({short(voxels)} voxels)"),
         ("Data type", facts.dtype),
     ]
     if facts.voxel_size_um is None:
@@ -263,6 +277,6 @@ def _facts(facts: InputFacts) -> list[tuple[str, str]]:
     extent = (n * s for n, s in zip(facts.shape, facts.voxel_size_um, strict=True))
     return [
         *rows,
-        ("Voxel size z, y, x", " × ".join(f"{s:g}" for s in facts.voxel_size_um) + " µm"),
-        ("Extent z, y, x", " × ".join(map(short, extent)) + " µm"),
+        ("Voxel size z, y, x", TIMES.join(f"{s:g}" for s in facts.voxel_size_um) + " µm"),
+        ("Extent z, y, x", TIMES.join(map(short, extent)) + " µm"),
     ]

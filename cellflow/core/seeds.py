@@ -31,7 +31,7 @@ def local_maxima(
     return labels, count
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _mark_peaks(volume: NDArray[np.float32], reach: int, labels: NDArray[np.int32]) -> None:
     nz, ny, nx = volume.shape
     # A border of -inf left and right; rows beyond the border are the border row itself: it cannot win.
@@ -43,14 +43,14 @@ def _mark_peaks(volume: NDArray[np.float32], reach: int, labels: NDArray[np.int3
                 for yy in range(max(y - 1, 0), min(y + 2, ny)):
                     row = volume[zz, yy]
                     for x in range(nx):
-                        highest[x + 1] = row[x] if row[x] > highest[x + 1] else highest[x + 1]
+                        highest[x + 1] = max(row[x], highest[x + 1])
             own, out = volume[z, y], labels[z, y]
             for x in range(nx):
                 peak = (own[x] >= highest[x]) & (own[x] >= highest[x + 1]) & (own[x] >= highest[x + 2])
                 out[x] = PEAK if peak & (own[x] > -np.inf) else 0
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _number_plateaus(
     volume: NDArray[np.float32], reach: int, labels: NDArray[np.int32], members: NDArray[np.int32]
 ) -> int:

@@ -5,9 +5,10 @@ the level max(its own height, the neighbour's level). Levels are emptied in asce
 of arrival, so that the waves of two seeds cross a plateau at the same pace and meet half way. There is no
 rescaling of heights: blocks of one volume flood on the same levels.
 
-The queue is a list of chunks per level; an emptied chunk is used again, so the memory it touches is that of
-the largest front, not of the volume. A voxel that is labelled, masked or outside is `DONE` in the map of
-heights itself, the only thing looked up for a neighbour. Seeded flooding after Meyer (1994).
+The queue is a chain of chunks per level; an emptied chunk is used again, so the memory it touches is that
+of the largest front, not of the volume. A voxel that is labelled, masked or outside is `DONE` in a padded
+copy of the heights, the only thing looked up for a neighbour. The voxels to come are prefetched, which
+halves the time: their order is known, their places are scattered. Seeded flooding after Meyer (1994).
 """
 
 from typing import NamedTuple
@@ -17,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellflow.core.errors import BadInput
+from cellflow.core.prefetch import prefetch
 
 LEVELS = 256
 DONE = 255
 TOP = 254
 CHUNK = 1024
 LIMIT = 2**31
+AHEAD = 8
 LOW = 2**32 - 1
 
 
@@ -52,14 +55,17 @@ def watershed(
 
     `seeds` holds positive labels below 2**31, 0 elsewhere; seeds outside the mask are ignored. Growth is
     over 6 neighbours (4 within a z slice if `planar`), never through masked voxels. A component of the
-    mask that holds no seed becomes one supervoxel with the next free label. Heights 254 and 255 are one level.
+    mask that holds no seed becomes one label, the next free one. Heights 254 and 255 are one level.
     Deterministic; equals other seeded watersheds where no two heights are equal. Memory beyond the result:
     5 B per voxel and 8 B per voxel waiting in the queue (a few percent of the volume).
     Raises BadInput at 2**31 voxels.
     """
     z, y, x = (n + 2 for n in heights.shape)
     if z * y * x >= LIMIT:
-        raise BadInput(f"watershed: found a box of {heights.shape} voxels, expected below 2**31; use smaller blocks")
+        raise BadInput(
+            f"watershed: found a box of {heights.shape}, expected below 2**31 voxels; use smaller blocks"
+        )
+    heights = np.ascontiguousarray(heights)
     inner = (slice(1, -1),) * 3
     state = np.full((z, y, x), DONE, np.uint8)
     np.minimum(heights, TOP, out=state[inner])
@@ -68,8 +74,8 @@ def watershed(
     if mask is not None:
         state[inner][~mask] = DONE
         labels[inner][~mask] = 0
-    steps = np.array([-y * x, -x, -1, 1, x, y * x][planar : 6 - planar])
-    _flood(state.ravel(), labels.ravel(), steps, _queue(state.size))
+    _flood(heights, state.ravel(), labels.ravel(), planar, _queue(state.size))
+    del state
     return labels[inner].astype(np.uint32)
 
 
@@ -81,18 +87,19 @@ def merge_small(
     *,
     planar: bool = False,
 ) -> NDArray[np.uint32]:
-    """`labels` 1..n without those below `min_size` voxels, whose place the others flood; dense again.
+    """Labels 1..m: `labels` 1..n without those below `min_size` voxels, whose place the others flood.
 
-    The order of the surviving labels is kept. Where a component of the mask has no survivor it becomes one
-    label, so a label below `min_size` remains only where a component itself is smaller.
+    The others keep their order. A component of the mask without any becomes one label, so a label below
+    `min_size` remains only where the component itself is smaller. `labels` is used up. Cost: nothing is
+    flooded but the small ones.
     """
     sizes = _sizes(labels.ravel(), int(labels.max(initial=0)))
     kept = sizes >= min_size
     kept[0] = False
     if kept.sum() == len(sizes) - 1:
         return labels
-    new = np.where(kept, np.cumsum(kept), 0).astype(np.uint32)
-    return watershed(heights, new[labels], mask, planar=planar)
+    _relabel(labels.ravel(), np.where(kept, np.cumsum(kept), 0).astype(np.uint32))
+    return watershed(heights, labels, mask, planar=planar)
 
 
 def _queue(voxels: int) -> Queue:
@@ -100,11 +107,15 @@ def _queue(voxels: int) -> Queue:
     chunks = voxels // CHUNK + 2 * LEVELS + 1
     ends = np.zeros((2, LEVELS), np.int64)
     return Queue(
-        np.empty(chunks * CHUNK, np.int64), ends[0], ends[1], np.empty(chunks, np.int64), np.empty(1, np.int64)
+        np.empty(chunks * CHUNK, np.int64),
+        ends[0],
+        ends[1],
+        np.empty(chunks, np.int64),
+        np.empty(1, np.int64),
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _sizes(labels: NDArray[np.uint32], highest: int) -> NDArray[np.int64]:
     sizes = np.zeros(highest + 1, np.int64)
     for label in labels:
@@ -112,24 +123,29 @@ def _sizes(labels: NDArray[np.uint32], highest: int) -> NDArray[np.int64]:
     return sizes
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _relabel(labels: NDArray[np.uint32], new: NDArray[np.uint32]) -> None:
+    for i in range(len(labels)):
+        labels[i] = new[labels[i]]
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _flood(
-    state: NDArray[np.uint8], labels: NDArray[np.int32], steps: NDArray[np.int64], queue: Queue
+    heights: NDArray[np.uint8], state: NDArray[np.uint8], labels: NDArray[np.int32], planar: int, queue: Queue
 ) -> None:
+    """Grow `labels` over all of `state` that is not DONE; both have a border, `heights` has none."""
+    _, ny, nx = heights.shape
+    down = nx + 2
+    below = 0 if planar else (ny + 2) * down
+    steps = np.array([-below, -down, -1, 1, down, below])
     queue.free[0] = 1
     for chunk in range(1, len(queue.following)):
         queue.following[chunk] = chunk + 1
     highest = np.int64(0)
     for i in range(len(state)):
-        if labels[i] > 0:
-            highest = max(highest, labels[i])
-            for step in steps:
-                if state[i + step] != DONE and labels[i + step] == 0:
-                    _push(queue, np.int64(state[i]), i, np.int64(labels[i]))
-                    break
-    for i in range(len(state)):
-        if labels[i] > 0:
-            state[i] = DONE
+        highest = max(highest, labels[i])
+        state[i] = DONE if labels[i] > 0 else state[i]
+    _push_seeds(heights, state, labels, steps, queue)
     _empty_levels(state, labels, steps, queue, np.int64(0))
     for i in range(len(state)):
         if state[i] != DONE:
@@ -139,7 +155,32 @@ def _flood(
             _empty_levels(state, labels, steps, queue, np.int64(TOP))
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _push_seeds(
+    heights: NDArray[np.uint8],
+    state: NDArray[np.uint8],
+    labels: NDArray[np.int32],
+    steps: NDArray[np.int64],
+    queue: Queue,
+) -> None:
+    """Let the seed voxels that have room beside them wait at their own heights, in C order."""
+    nz, ny, nx = heights.shape
+    free = np.empty(nx, np.bool_)
+    for z in range(nz):
+        for y in range(ny):
+            first = ((z + 1) * (ny + 2) + y + 1) * (nx + 2) + 1
+            free[:] = False
+            for step in steps:
+                beside = state[first + step : first + step + nx]
+                for x in range(nx):
+                    free[x] |= beside[x] != DONE
+            own = labels[first : first + nx]
+            for x in range(nx):
+                if free[x] & (own[x] > 0):
+                    _push(queue, np.int64(min(heights[z, y, x], TOP)), first + x, np.int64(own[x]))
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _empty_levels(
     state: NDArray[np.uint8], labels: NDArray[np.int32], steps: NDArray[np.int64], queue: Queue, lowest: int
 ) -> None:
@@ -150,6 +191,10 @@ def _empty_levels(
             if start < write[level] <= stop:
                 stop = write[level]
             for slot in range(start, stop):
+                soon = pool[min(slot + AHEAD, stop - 1)] & LOW
+                prefetch(labels, soon)
+                for step in steps:
+                    prefetch(state, soon + step)
                 voxel, label = pool[slot] & LOW, pool[slot] >> 32
                 labels[voxel] = label
                 for step in steps:
@@ -160,7 +205,7 @@ def _empty_levels(
             _release(queue, level, stop)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _push(queue: Queue, level: int, voxel: int, label: int) -> None:
     slot = queue.write[level]
     if slot & (CHUNK - 1) == 0:  # the level's last chunk is full, or it has none (0: chunk 0 is never used)
@@ -175,7 +220,7 @@ def _push(queue: Queue, level: int, voxel: int, label: int) -> None:
     queue.write[level] = slot + 1
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _release(queue: Queue, level: int, slot: int) -> None:
     """All entries of the level's first chunk before `slot` are done; a chunk read to its end is free."""
     queue.read[level] = slot

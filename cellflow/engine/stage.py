@@ -56,17 +56,22 @@ class Job:
     storage: store.Storage
     after: tuple[str, ...] = ()
     """Stages whose receipts this one stands on."""
+    private: tuple[str, ...] = ()
+    """Parameters that the receipt does not repeat, such as the path of an input."""
+    stamp: str = ""
+    """What else tells one job from another while it is unfinished, such as the age of the input file."""
 
     def key(self) -> str:
         """The digest of all that the result depends on."""
-        return _digest(json.dumps(self.claim(), sort_keys=True).encode())
+        full = [self.claim(), self.params.model_dump(mode="json"), self.stamp]
+        return _digest(json.dumps(full, sort_keys=True).encode())
 
     def claim(self) -> dict[str, Any]:
         """The receipt without its result."""
         return {
             "stage": self.name,
             "version": cellflow.__version__,
-            "params": self.params.model_dump(mode="json"),
+            "params": self.params.model_dump(mode="json", exclude=set(self.private)),
             "storage": self.storage.model_dump(mode="json"),
             "inputs": {name: _digest(_read(self.folder, name)) for name in sorted(self.after)},
         }
@@ -175,9 +180,10 @@ def execute(module: Module, job: Job, workers: int) -> dict[str, Any]:
             with executor(workers) as pool:
                 result = module.run(Context(job, pool, key), job.params)
             write_json(work / "result.json", result)
+        disk = sum(f.stat().st_size for d in ("volumes", "files") for f in (work / d).rglob("*") if f.is_file())
         _publish(job, work)
         content = {**claim, "result": json.loads((work / "result.json").read_text())}
-        usage = _usage(work, workers, time.perf_counter() - start)
+        usage = {**_usage(work, workers, time.perf_counter() - start), "disk_bytes": disk}
         write_json(job.folder / "usage" / f"{job.name}.json", usage)
         write_json(receipt, content)
         shutil.rmtree(work)

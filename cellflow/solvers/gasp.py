@@ -18,7 +18,7 @@ class Gasp(Schema):
     An edge weighs `(1 - boundary) - beta`. The edge of the largest positive weight is contracted,
     parallel edges are combined by `linkage`, until no positive weight is left. Equal weights are
     taken in an order that depends on the node numbers; otherwise the numbering plays no part. About
-    0.14 kB of memory per edge, one thread. Source: Bailoni et al., CVPR 2022.
+    0.24 kB of memory per edge, one thread. Source: Bailoni et al., CVPR 2022.
     """
 
     name: Literal["gasp"] = "gasp"

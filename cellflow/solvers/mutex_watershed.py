@@ -17,7 +17,7 @@ class MutexWatershed(Schema):
 
     An edge weighs `(1 - boundary) - beta`. Edges are taken by falling absolute weight, ties by their
     place in the graph: a positive one merges its two segments unless they are mutually exclusive, a
-    negative one makes them so, a zero does nothing. Edge sizes play no part. About 0.1 kB of memory per
+    negative one makes them so, a zero does nothing. Edge sizes play no part. About 0.15 kB of memory per
     edge, one thread. Source: Wolf et al., TPAMI 2020.
     """
 

@@ -6,6 +6,7 @@ zeros, negative labels, probabilities outside 0 to 1.
 """
 
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -23,11 +24,21 @@ from cellflow.engine.store import Demand, Fitted
 Role = Literal["raw", "truth", "boundaries", "mask"]
 
 
+PRIVATE = ("source",)
+"""The receipt speaks of the voxels, by their checksum, not of where they lay."""
+
+
 class Params(Schema):
     """Which volume, and what it is."""
 
     role: Role
     source: Source
+
+
+def stamp(p: Params) -> str:
+    """Size and age of the input: if it changes while a run is stopped, the run starts afresh."""
+    about = Path(p.source.path).stat()
+    return f"{about.st_size} {about.st_mtime_ns}"
 
 
 def stored_dtype(role: Role, dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -42,8 +42,8 @@ class Params(Schema):
     min_size: int = Field(100, ge=0)
     """Supervoxels of fewer voxels are dissolved and their place is flooded by their neighbours."""
     max_distance: float = Field(32.0, ge=1, le=1000)
-    """Distances saturate here, in the unit of `sigma_seeds`; about the radius of the largest cell. Higher:
-    splits large cells less evenly into more seeds, and a wider halo is read."""
+    """Distances saturate here, in the unit of `sigma_seeds`; about the radius of a large cell. Lower:
+    the wide middle of a larger cell is one flat seed, and a thinner halo is read."""
     anisotropic: bool = True
     """Measure distances with the voxel size, in units of its smallest side; off: voxels count as cubes."""
     per_slice: bool = False
@@ -55,8 +55,8 @@ class Params(Schema):
         A distance needs the boundaries within `max_distance`, a smoothed distance those of all voxels
         under the kernel, a local maximum those of its neighbours. With the sum of the three, distances and
         seeds in the core are those of the whole volume, bit for bit, and so are the smoothed heights. A
-        basin whose seed lies deeper in the halo may still differ there, as far as a cell exceeds
-        `max_distance`: the choice between cost and the last voxels of very large cells.
+        cell that reaches deeper into the halo may still be cut otherwise than in the whole: its seed there, or
+        the end of its plateau, is only seen in part. A full guarantee would need the largest cell as halo.
         """
         pitch = self.pitch(voxel_size_um)
         seeds = (smoothing_radius(self.sigma_seeds / s) + 1 for s in pitch)
@@ -122,6 +122,7 @@ def _heights(boundaries: NDArray[np.uint8], p: Params, pitch: Voxel3) -> NDArray
 def _sigmas(sigma: float, p: Params, pitch: Voxel3) -> tuple[float, float, float]:
     z, y, x = (sigma / s for s in pitch)
     return (0.0 if p.per_slice else z), y, x
+
 
 def demand(like: Fitted, p: Params, voxel_um: Voxel) -> Demand:
     """15 B a voxel of the block with its halo, and the core once more as it is written."""

@@ -6,7 +6,7 @@ from itertools import product
 from math import prod
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tifffile
@@ -19,6 +19,7 @@ from cellflow.engine.formats.tiff_page import check_page, read_page
 
 SUFFIXES = (".tif", ".tiff", ".btf")
 """What counts as a TIFF file."""
+_DESCRIPTION = 270
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def open_tiff(path: Path, _dataset: None) -> Stored:
         if series.shape[series.ndim - series.keyframe.ndim :] != series.keyframe.shape:
             raise BadInput(f"{path}: a page is {series.keyframe.shape} inside an image of {series.shape}.")
         if _mapped(series) is None:
-            check_page(series[last])
+            check_page(series[last], path)
         axes = axes_of(series.axes)
         reader = TiffStack(str(path), stamp(path), series.shape, series.dtype)
         return Stored(reader, axes, spatial_um(axes, sizes_um(opened.file)))
@@ -74,25 +75,41 @@ class _Opened:
 @lru_cache(maxsize=4)
 def _file(path: str, _stamp: int) -> _Opened:
     file = tifffile.TiffFile(path)
-    _check_complete(file, path)
+    try:
+        _check_complete(file, path)
+        return _Opened(file, _only_image(file, path), Lock())
+    except Exception:
+        file.close()
+        raise
+
+
+def _only_image(file: tifffile.TiffFile, path: str) -> tifffile.TiffPageSeries:
     if len(file.series) != 1:
         shapes = ", ".join(str(s.shape) for s in file.series[:6])
         raise BadInput(
-            f"{path}: holds {len(file.series)} images of shape {shapes}, expected one. "
+            f"{path}: holds {len(file.series)} images of shapes {shapes}; expected one. "
             "Save the one you want as a file of its own."
         )
-    return _Opened(file, file.series[0], Lock())
+    return file.series[0]
 
 
 def _check_complete(file: tifffile.TiffFile, path: str) -> None:
-    """A file that was cut off ends in a pointer to a page beyond its end; tifffile drops such pages."""
+    """Raise `BadInput` for a file that was cut off; tifffile drops the lost pages and metadata.
+
+    Its last page points beyond its end, or its first page lists a description that could not be read.
+    """
+    handle, layout = file.filehandle, file.tiff
     pointer = file.pages.next_page_offset
-    handle = file.filehandle
-    if pointer is None:
-        return
-    handle.seek(pointer)
-    following = handle.read(file.tiff.offsetsize)
-    if len(following) < file.tiff.offsetsize or any(following):
+    handle.seek(pointer or 0)
+    following = handle.read(layout.offsetsize)
+    lost_pages = pointer is not None and (len(following) < layout.offsetsize or any(following))
+    page = file.pages.first
+    handle.seek(page.offset)
+    order: Literal["little", "big"] = "little" if file.byteorder == "<" else "big"
+    count = int.from_bytes(handle.read(layout.tagnosize), order)
+    entries = handle.read(count * layout.tagsize)
+    codes = {int.from_bytes(entries[k : k + 2], order) for k in range(0, len(entries), layout.tagsize)}
+    if lost_pages or (_DESCRIPTION in codes and _DESCRIPTION not in page.tags):
         raise BadInput(
             f"{path}: is cut off or damaged after page {len(file.pages)} ({handle.size} bytes). "
             "Copy it again."

@@ -60,7 +60,7 @@ def open_tiff_folder(path: Path, _dataset: None) -> Stored:
 def _slice(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], str, dict[str, float]]:
     with _one_page(path) as file:
         page = file.pages.first
-        check_page(page)
+        check_page(page, path)
         return page.shape, page.dtype, axes_of(page.axes) or page.axes, sizes_um(file)
 
 

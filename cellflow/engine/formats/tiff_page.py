@@ -1,5 +1,6 @@
 """A box of one TIFF page, without decoding the rest of the page."""
 
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -14,20 +15,22 @@ _JPEG = (6, 7, 33007, 34892)
 _LAYOUTS = ("YX", "YXS", "SYX")
 
 
-def check_page(page: tifffile.TiffPage) -> None:
-    """Raise `BadInput` for a page of a layout we do not read or with data beyond the end of the file."""
-    file = page.parent.filehandle
+def check_page(page: tifffile.TiffPage | None, path: Path) -> None:
+    """Raise `BadInput` for a page that is missing, of a layout we do not read, or beyond the file's end."""
+    if page is None:
+        raise BadInput(f"{path}: its last page is missing. Put the other files of the OME-TIFF beside it.")
     if page.keyframe.axes not in _LAYOUTS:
         raise BadInput(
-            f"{file.path}: page has axes {page.keyframe.axes}, expected {', '.join(_LAYOUTS)}. "
+            f"{path}: page has axes {page.keyframe.axes}, expected {', '.join(_LAYOUTS)}. "
             "Save the stack as ImageJ or OME-TIFF."
         )
+    size = page.parent.filehandle.size
     end = max((o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
-    if end > file.size:
-        raise BadInput(f"{file.path}: is cut off: {file.size} bytes, but data up to {end}. Copy it again.")
+    if end > size:
+        raise BadInput(f"{path}: is cut off: {size} bytes, but data up to {end}. Copy it again.")
 
 
-def read_page(page: tifffile.TiffPage, extent: Extent, lock: Lock) -> NDArray[Any]:
+def read_page(page: tifffile.TiffPage | None, extent: Extent, lock: Lock) -> NDArray[Any]:
     """The box of a page, in the order of its axes, decoding only the strips or tiles it touches.
 
     A map serves what lies in the file as it is; the lock guards the position of the shared file handle.
@@ -40,23 +43,34 @@ def read_page(page: tifffile.TiffPage, extent: Extent, lock: Lock) -> NDArray[An
         mapped = np.memmap(page.parent.filehandle.path, dtype, "r", page.dataoffsets[0], key.shape)
         inside: NDArray[Any] = np.array(mapped[extent])
         return inside
-    s, y, x = _three(key.axes, extent)
-    out: NDArray[Any] = np.full([s.stop - s.start, y.stop - y.start, x.stop - x.start], key.nodata, key.dtype)
-    planar = key.axes == "SYX"
+    decoded = _from_segments(page, dict(zip(key.axes, extent, strict=True)), lock)
+    if key.axes == "SYX":
+        return decoded
+    return np.moveaxis(decoded, 0, -1) if key.axes == "YXS" else decoded[0]
+
+
+def _from_segments(page: tifffile.TiffPage, box: dict[str, slice], lock: Lock) -> NDArray[Any]:
+    """Samples, y, x of the box; strips and tiles that the file leaves out hold its fill value."""
+    key, y, x, s = page.keyframe, box["Y"], box["X"], box.get("S", slice(0, 1))
+    shape = [a.stop - a.start for a in (s, y, x)]
+    out: NDArray[Any] = np.full(shape, key.nodata, key.dtype)
     for number in range(len(page.dataoffsets)):
-        _, (sample, _, top, left, _), (_, rows, columns, _) = key.decode(None, number)
+        _, (sample, _, top, left, _), (_, rows, columns, samples) = key.decode(None, number)
+        s0, s1 = max(s.start, sample), min(s.stop, sample + samples)
         y0, y1 = max(y.start, top), min(y.stop, top + rows)
         x0, x1 = max(x.start, left), min(x.stop, left + columns)
-        if y0 >= y1 or x0 >= x1 or (planar and not s.start <= sample < s.stop):
+        if s0 >= s1 or y0 >= y1 or x0 >= x1:
             continue
         data = _decoded(page, number, lock)
-        if data is None:
-            continue
-        part = np.moveaxis(data[0, y0 - top : y1 - top, x0 - left : x1 - left], -1, 0)
-        samples = slice(sample - s.start, sample - s.start + 1) if planar else slice(None)
-        out[samples, y0 - y.start : y1 - y.start, x0 - x.start : x1 - x.start] = part if planar else part[s]
-    ordered = out if planar else np.moveaxis(out, 0, -1)
-    return ordered[..., 0] if key.axes == "YX" else ordered
+        if data is not None:
+            part = data[0, y0 - top : y1 - top, x0 - left : x1 - left, s0 - sample : s1 - sample]
+            target = (
+                slice(s0 - s.start, s1 - s.start),
+                slice(y0 - y.start, y1 - y.start),
+                slice(x0 - x.start, x1 - x.start),
+            )
+            out[target] = np.moveaxis(part, -1, 0)
+    return out
 
 
 def _decoded(page: tifffile.TiffPage, number: int, lock: Lock) -> NDArray[Any] | None:
@@ -84,9 +98,3 @@ def _decoded(page: tifffile.TiffPage, number: int, lock: Lock) -> NDArray[Any] |
 def _in_one_piece(page: tifffile.TiffPage) -> bool:
     offsets, counts = page.dataoffsets, page.databytecounts
     return all(o + n == following for o, n, following in zip(offsets, counts, offsets[1:], strict=False))
-
-
-def _three(axes: str, extent: Extent) -> Extent:
-    """The box along samples, y, x."""
-    by_axis = dict(zip(axes, extent, strict=True))
-    return by_axis.get("S", slice(0, 1)), by_axis["Y"], by_axis["X"]

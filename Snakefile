@@ -1,0 +1,11 @@
+# What is wanted: a report of every sample. How each file is made stands in workflows/rules.
+include: "workflows/rules/common.smk"
+include: "workflows/rules/input.smk"
+include: "workflows/rules/segmentation.smk"
+include: "workflows/rules/evaluation.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        expand(f"{RESULTS}/{{sample}}/report.json", sample=CONFIG.samples),

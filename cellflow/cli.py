@@ -1,0 +1,200 @@
+"""The command line: `cellflow COMMAND --help` explains each."""
+
+import json
+import logging
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+
+import cellflow
+from cellflow.core.errors import BadInput, BlocksFailed
+
+STAGES = (
+    "phantom",
+    "ingest",
+    "normalise",
+    "predict",
+    "supervoxels",
+    "graph",
+    "partition",
+    "clean",
+    "segment",
+    "scores",
+    "report",
+)
+log = logging.getLogger("cellflow")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog="""
+\b
+The pipeline is run by Snakemake, in the project's folder:
+  snakemake --profile profiles/local                            the demo
+  snakemake --profile profiles/local --configfile my.yaml       your volume
+  snakemake --profile profiles/local --configfile my.yaml -n    what would run
+""")  # fmt: skip
+@click.version_option(cellflow.__version__, prog_name="cellflow")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:  # noqa: ARG001 - read by main
+    """Cell segmentation of volumes too large for one machine."""
+
+
+@cli.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--workers", default=os.cpu_count() or 1, show_default="all cores", help="Blocks at once.")
+def plan(config: Path, workers: int) -> None:
+    """Say what CONFIG (YAML) will need: blocks, tasks, memory, disk.
+
+    Exit code 2 if it cannot fit, or if anything in the file or its inputs is wrong.
+    """
+    from cellflow.config import load
+    from cellflow.plan import check, lines, planned
+
+    chosen = load(config)
+    found = planned(chosen)
+    click.echo("\n".join(lines(found, workers)))
+    check(found, chosen, workers)
+
+
+@cli.command()
+@click.argument("stage", type=click.Choice([s for s in STAGES if s != "ingest"]))
+def params(stage: str) -> None:
+    """List the parameters of STAGE: default, range, what turning it up does."""
+    from cellflow.manual import manual
+
+    click.echo(manual(stage, _module(stage).Params))
+
+
+@cli.command()
+@click.argument("path")
+@click.option("--dataset", help="Array inside an HDF5 or Zarr file.")
+@click.option("--axes", help="Axes of the array, such as czyx.")
+def info(path: str, dataset: str | None, axes: str | None) -> None:
+    """Show shape, type and voxel size of a volume, and the lines to put into a config."""
+    from cellflow.engine.formats import Source, open_volume
+
+    volume = open_volume(Source(path=path, dataset=dataset, axes=axes))
+    voxel = volume.voxel_size_um
+    click.echo(f"shape (z, y, x)  {' x '.join(map(str, volume.shape))}\ntype             {volume.dtype}")
+    click.echo(f"voxel size (um)  {' x '.join(map(str, voxel)) if voxel else 'unknown: add voxel_size_um'}")
+    inside = f", dataset: {dataset}" if dataset else ""
+    click.echo(f"\nsamples:\n  {Path(path).name.split('.')[0]}:\n    raw: {{path: {path}{inside}}}")
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--shape", nargs=3, type=int, default=(192, 256, 256), show_default=True, help="Voxels z y x.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed is another tissue.")
+@click.option("--set", "more", multiple=True, metavar="KEY=VALUE", help="Any of `cellflow params phantom`.")
+@click.option("--block", nargs=3, type=int, default=(128, 128, 128), show_default=True, help="Voxels a task.")
+@click.option("--workers", default=os.cpu_count() or 1, show_default="all cores", help="Blocks at once.")
+def phantom(
+    folder: Path, shape: tuple[int, ...], seed: int, more: tuple[str, ...], block: tuple[int, ...], workers: int
+) -> None:
+    """Make a synthetic tissue: FOLDER/phantom/{raw,truth,boundaries,nuclei}, Zarr arrays.
+
+    The same seed gives the same bits, whatever the blocks. Made block by block: any size.
+    """
+    import yaml
+
+    from cellflow.core.schema import checked
+    from cellflow.engine.stage import Job, execute
+    from cellflow.engine.store import Storage
+
+    pairs = (item.partition("=") for item in more)
+    given = {"shape": shape, "seed": seed, **{key: yaml.safe_load(value) for key, _, value in pairs}}
+    module = _module("phantom")
+    chosen = checked(module.Params, given, "phantom")
+    storage = checked(Storage, {"block": block, "chunk": [min(64, b) for b in block]}, "phantom")
+    execute(module, Job("phantom", folder, chosen, storage), workers)
+    click.echo(f"{folder / 'phantom'}: raw, truth, boundaries, nuclei")
+
+
+@cli.command()
+@click.argument("name", metavar="STAGE")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("receipts", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--job", "content", required=True, help="JSON with params and storage, as the rules give it.")
+@click.option("--workers", default=1, show_default=True, help="Blocks at once.")
+@click.option("--log", "log_file", type=click.Path(path_type=Path), help="Where plain lines go.")
+def run(
+    name: str, folder: Path, receipts: tuple[Path, ...], content: str, workers: int, log_file: Path | None
+) -> None:
+    """Run one stage of one sample, FOLDER: what every Snakemake rule calls.
+
+    STAGE may carry a suffix (ingest-raw). RECEIPTS are those of the stages it stands on. A run that was
+    stopped is continued from its journal.
+    """
+    from cellflow.core.schema import checked
+    from cellflow.engine.stage import Job, execute
+    from cellflow.engine.store import Storage
+
+    if log_file:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        log.addHandler(logging.FileHandler(log_file, mode="a"))
+    module = _module(name.split("-")[0])
+    given = json.loads(content)
+    chosen = checked(module.Params, given["params"], name)
+    job = Job(
+        name,
+        folder,
+        chosen,
+        checked(Storage, given["storage"], "storage"),
+        tuple(sorted(receipt.stem for receipt in receipts)),
+        private=getattr(module, "PRIVATE", ()),
+        stamp=module.stamp(chosen) if hasattr(module, "stamp") else "",
+    )
+    execute(module, job, workers)
+
+
+@cli.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+def summary(folders: tuple[Path, ...]) -> None:
+    """Print scores, seconds and peak memory of finished samples: FOLDERS are their results."""
+    from cellflow.summary import table
+
+    click.echo("\n\n".join(table(folder) for folder in folders))
+
+
+def main() -> None:
+    """Run a command; errors of the user's making end in one line and exit code 2."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[])
+    log.setLevel(logging.INFO)
+    log.addHandler(logging.StreamHandler())
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except Exception as error:  # noqa: BLE001 - the door to the user
+        if "--debug" in sys.argv:
+            raise
+        code, text = _explained(error)
+        log.error("cellflow: %s", text)  # noqa: TRY400 - the traceback is for --debug
+        sys.exit(code)
+
+
+def _explained(error: Exception) -> tuple[int, str]:
+    if isinstance(error, BadInput):
+        return 2, str(error)
+    if isinstance(error, PermissionError):
+        return 2, f"{error.filename}: no permission; expected a folder you may write to"
+    if isinstance(error, OSError) and error.filename:
+        return 2, f"{error.filename}: {error.strerror}"
+    if isinstance(error, BlocksFailed):
+        return 1, str(error)
+    text = " ".join(str(error).split()) or "no message"
+    return 1, f"{type(error).__name__}: {text} (cellflow --debug COMMAND shows where)"
+
+
+def _module(stage: str) -> ModuleType:
+    if stage not in STAGES:
+        raise BadInput(f"stage {stage!r}: unknown; expected one of {', '.join(STAGES)}")
+    found: Any = import_module(f"cellflow.stages.{stage}")
+    return found  # type: ignore[no-any-return]

@@ -1,0 +1,173 @@
+"""What a user asks for: samples, parameters of stages, storage. One YAML file, checked before any job."""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import AfterValidator, Field, model_validator
+
+import cellflow
+from cellflow.core.errors import BadInput
+from cellflow.core.grid import Triple
+from cellflow.core.phantom import Phantom
+from cellflow.core.schema import Schema, checked
+from cellflow.engine.formats import Source, Volume, open_volume
+from cellflow.engine.store import Storage
+from cellflow.stages.clean import Params as Clean
+from cellflow.stages.graph import Params as Graph
+from cellflow.stages.normalise import Params as Normalise
+from cellflow.stages.partition import Params as Partition
+from cellflow.stages.predict import Params as Predict
+from cellflow.stages.report import Params as Report
+from cellflow.stages.scores import Params as Scores
+from cellflow.stages.segment import Params as Segment
+from cellflow.stages.supervoxels import Params as Supervoxels
+
+ROLES = ("raw", "boundaries", "truth", "mask")
+"""What a volume of a sample can be, in the order in which they are checked."""
+
+
+def _plain(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ValueError("expected letters, digits, _ and -, as it becomes a folder")
+    return name
+
+
+class Sample(Schema):
+    """The volumes of one specimen. `raw` or `boundaries` is needed, or a `phantom` to make both raw and truth."""
+
+    raw: Source | None = None
+    """Intensities. Left out: the boundary map is shown in its place."""
+    boundaries: Source | None = None
+    """Boundary probabilities to start from; no prediction is made."""
+    truth: Source | None = None
+    """Labels to compare with; turns scores on."""
+    mask: Source | None = None
+    """Where it is not 0, cells are looked for; elsewhere there is background."""
+    phantom: Phantom | None = None
+    """A synthetic tissue to make and use."""
+
+    @model_validator(mode="after")
+    def _has_a_start(self) -> Self:
+        if self.phantom is None and self.raw is None and self.boundaries is None:
+            raise ValueError("expected raw, boundaries or phantom")
+        if self.phantom is not None and (self.raw or self.truth or self.boundaries):
+            raise ValueError("expected phantom alone: it brings its own raw and truth")
+        return self
+
+
+class Stages(Schema):
+    """Parameters of the stages, where they differ from the defaults; `cellflow params STAGE` explains them."""
+
+    normalise: Normalise = Normalise()
+    predict: Predict = Predict()
+    supervoxels: Supervoxels = Supervoxels()
+    graph: Graph = Graph()
+    partition: Partition = Partition()
+    clean: Clean = Clean()
+    segment: Segment = Segment()
+    scores: Scores = Scores()
+    report: Report = Report()
+
+
+class Config(Schema):
+    """A whole run."""
+
+    results: Annotated[str, Field(min_length=1)]
+    """Folder for everything that is made; relative to the working folder."""
+    samples: Annotated[dict[Annotated[str, AfterValidator(_plain)], Sample], Field(min_length=1)]
+    """Specimens by name; each is segmented on its own, side by side."""
+    stages: Stages = Stages()
+    storage: Storage = Storage()
+
+    def folder(self, sample: str) -> Path:
+        """Where the results of a sample lie."""
+        return Path(self.results) / sample
+
+    def sources(self, sample: str) -> dict[str, Source]:
+        """The volumes of a sample by role; those of a phantom are made by its stage."""
+        chosen = self.samples[sample]
+        if chosen.phantom is not None:
+            return {
+                role: Source(
+                    path=str(self.folder(sample) / "phantom" / role), voxel_size_um=chosen.phantom.voxel_size_um
+                )
+                for role in ("raw", "truth")
+            }
+        found = {role: getattr(chosen, role) for role in ROLES if getattr(chosen, role) is not None}
+        return {"raw": found["boundaries"], **found} if "raw" not in found else found
+
+    def shape(self, sample: str) -> Triple:
+        """Voxels of a sample along z, y, x; reads the head of its file."""
+        phantom = self.samples[sample].phantom
+        return phantom.shape if phantom else open_volume(self.sources(sample)["raw"]).shape
+
+    def blocks(self, sample: str) -> int:
+        """How many blocks a sample is cut into."""
+        return len(self.storage.fitted(self.shape(sample)).grid())
+
+    def params(self, stage: str, sample: str) -> Schema:
+        """The parameters of a stage of a sample; `ingest-raw` and its like name their volume."""
+        if stage == "phantom":
+            phantom = self.samples[sample].phantom
+            if phantom is None:
+                raise BadInput(f"samples.{sample}: found no phantom, expected one; add it or drop the stage")
+            return phantom
+        if stage.startswith("ingest-"):
+            from cellflow.stages import ingest  # noqa: PLC0415 - only the ingest rules need it
+
+            role: Any = stage.removeprefix("ingest-")
+            return ingest.Params(role=role, source=self.sources(sample)[role])
+        found: Schema = getattr(self.stages, stage)
+        return found
+
+    def job(self, stage: str, sample: str) -> str:
+        """What Snakemake compares to see whether a stage must run again, and hands to it: JSON."""
+        content = {
+            "params": self.params(stage, sample).model_dump(mode="json"),
+            "storage": self.storage.model_dump(mode="json"),
+            "version": cellflow.__version__,
+        }
+        return json.dumps(content, sort_keys=True)
+
+    def check(self, where: str) -> None:
+        """Open the head of every input. Raises `BadInput` for what is missing, of a wrong kind or shape."""
+        for sample, chosen in self.samples.items():
+            volumes = {}
+            for role, source in ({} if chosen.phantom else self.sources(sample)).items():
+                try:
+                    volumes[role] = open_volume(source)
+                except BadInput as error:
+                    raise BadInput(f"{where}: samples.{sample}.{role}: {error}") from error
+            _same_shape(volumes, f"{where}: samples.{sample}")
+            self.storage.fitted(self.shape(sample))
+
+
+def _same_shape(volumes: dict[str, Volume], where: str) -> None:
+    for role, volume in volumes.items():
+        if volume.shape != volumes["raw"].shape:
+            raise BadInput(
+                f"{where}.{role}: found shape {volume.shape} (z, y, x), expected {volumes['raw'].shape} as raw; "
+                "crop or resample it, or check its axes"
+            )
+
+
+def from_mapping(content: object, where: str) -> Config:
+    """The checked configuration; inputs are looked at as well."""
+    config = checked(Config, content, where)
+    config.check(where)
+    return config
+
+
+def load(path: Path) -> Config:
+    """The configuration in a YAML file. Raises `BadInput`."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror}; check the path") from error
+    except yaml.YAMLError as error:
+        problem = str(error).replace("\n", " ")
+        raise BadInput(f"{path}: is not YAML: {problem:.200}") from error
+    return from_mapping(content, str(path))

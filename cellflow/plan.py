@@ -1,0 +1,146 @@
+"""What a run will need, before it runs: blocks, tasks, memory, disk."""
+
+import shutil
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import psutil
+
+from cellflow.config import Config
+from cellflow.core.errors import BadInput
+from cellflow.engine.formats import open_volume
+from cellflow.engine.store import Demand, Fitted
+from cellflow.stages import (
+    clean,
+    graph,
+    ingest,
+    normalise,
+    partition,
+    phantom,
+    predict,
+    report,
+    scores,
+    segment,
+    supervoxels,
+)
+
+WORKER_BASE = 230 << 20
+"""A worker with its libraries, doing nothing."""
+MAIN_BASE = 260 << 20
+"""A stage's own process: libraries, and the Dask scheduler."""
+VOXELS_PER_NODE = 250
+"""Supervoxels are taken to hold at least this many voxels on average; the graph's size follows."""
+EDGES_PER_NODE = 8
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stage of one sample."""
+
+    sample: str
+    stage: str
+    blocks: int
+    demand: Demand
+
+    @property
+    def worker_bytes(self) -> int:
+        """Peak of one worker."""
+        return WORKER_BASE + self.demand.worker_bytes if self.demand.tasks else 0
+
+    def bytes_with(self, workers: int) -> int:
+        """Peak of the stage: its workers, or its own process where it has a single one."""
+        count = min(workers, self.demand.tasks)
+        main = MAIN_BASE + self.demand.main_bytes
+        return main + self.demand.worker_bytes if count <= 1 else main + count * self.worker_bytes
+
+
+def planned(config: Config) -> list[Row]:
+    """Every stage of every sample, in the order of the pipeline."""
+    return [
+        Row(sample, stage, config.blocks(sample), demand)
+        for sample in config.samples
+        for stage, demand in _demands(config, sample).items()
+    ]
+
+
+def lines(rows: list[Row], workers: int) -> list[str]:
+    """The plan as a table."""
+    head = f"{'sample':<16}{'stage':<18}{'blocks':>8}{'tasks':>8}{'MB/worker':>11}{'MB in all':>11}{'disk MB':>10}"
+    body = [
+        f"{r.sample:<16}{r.stage:<18}{r.blocks:>8}{r.demand.tasks:>8}{_mb(r.worker_bytes):>11}"
+        f"{_mb(r.bytes_with(workers)):>11}{_mb(r.demand.disk_bytes):>10}"
+        for r in rows
+    ]
+    peak, disk = max(r.bytes_with(workers) for r in rows), sum(r.demand.disk_bytes for r in rows)
+    tail = (
+        f"{workers} workers: at most {_mb(peak)} MB of memory at once, {_mb(disk)} MB of disk before compression; "
+        f"the graph is taken to have a supervoxel for every {VOXELS_PER_NODE} voxels"
+    )
+    return [head, *body, tail]
+
+
+def check(rows: list[Row], config: Config, workers: int) -> None:
+    """Raises `BadInput` for what this machine cannot hold."""
+    worst = max(rows, key=lambda r: r.bytes_with(workers))
+    need, have = worst.bytes_with(workers), psutil.virtual_memory().available
+    if need > have:
+        raise BadInput(
+            f"stage {worst.stage} of {worst.sample} needs {_mb(need)} MB with {workers} workers, found {_mb(have)} MB "
+            f"of free memory; use fewer workers (--cores) or a smaller storage.block than {config.storage.block}"
+        )
+    results = Path(config.results)
+    place = next(p for p in (results, *results.absolute().parents) if p.exists())
+    need, have = sum(r.demand.disk_bytes for r in rows) // 4, shutil.disk_usage(place).free
+    if need > have:
+        raise BadInput(
+            f"results {results}: needs about {_mb(need)} MB of disk after compression, found {_mb(have)} MB free; "
+            "free some space or put results elsewhere"
+        )
+
+
+def _demands(config: Config, sample: str) -> dict[str, Demand]:
+    like = config.storage.fitted(config.shape(sample))
+    voxel = _voxel_um(config, sample)
+    nodes = prod(like.shape) // VOXELS_PER_NODE + 1
+    edges = nodes * EDGES_PER_NODE
+    stages, roles = config.stages, config.sources(sample)
+    found = {"phantom": phantom.demand(like)} if config.samples[sample].phantom else {}
+    found |= {f"ingest-{role}": ingest.demand(like, _dtype(config, sample, role)) for role in roles}
+    if "boundaries" not in roles:
+        raw = _dtype(config, sample, "raw")
+        found["normalise"] = normalise.demand(like, raw)
+        found["predict"] = predict.demand(like, raw, stages.predict, voxel)
+    return found | _later(like, nodes, edges, stages.supervoxels, voxel) | _judged(like, roles=set(roles))
+
+
+def _later(
+    like: Fitted, nodes: int, edges: int, cut: supervoxels.Params, voxel: tuple[float, float, float]
+) -> dict[str, Demand]:
+    return {
+        "supervoxels": supervoxels.demand(like, cut, voxel),
+        "graph": graph.demand(like),
+        "partition": partition.demand(nodes, edges),
+        "clean": clean.demand(nodes, edges),
+        "segment": segment.demand(like, nodes),
+    }
+
+
+def _judged(like: Fitted, roles: set[str]) -> dict[str, Demand]:
+    return ({"scores": scores.demand(like)} if "truth" in roles else {}) | {"report": report.demand()}
+
+
+def _dtype(config: Config, sample: str, role: str) -> str:
+    if config.samples[sample].phantom:
+        return phantom.VOLUMES[role][0]
+    return str(open_volume(config.sources(sample)[role]).dtype)
+
+
+def _voxel_um(config: Config, sample: str) -> tuple[float, float, float]:
+    chosen = config.samples[sample].phantom
+    size = chosen.voxel_size_um if chosen else open_volume(config.sources(sample)["raw"]).voxel_size_um
+    return size or (1.0, 1.0, 1.0)
+
+
+def _mb(count: int) -> int:
+    return round(count / (1 << 20))

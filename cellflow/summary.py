@@ -1,0 +1,43 @@
+"""What a finished sample looks like in a terminal."""
+
+import json
+from pathlib import Path
+
+from cellflow.engine.stage import read_receipt, root_path
+from cellflow.stages.report import ORDER
+
+
+def table(folder: Path) -> str:
+    """Scores, then seconds and peak memory of each stage, then where to look."""
+    rows = [f"{folder.name}", *_scores(folder), ""]
+    rows.append(f"  {'stage':<18}{'tasks':>7}{'seconds':>10}{'worker MB':>11}{'main MB':>9}")
+    total = 0.0
+    for stage in (*ORDER, "report"):
+        file = folder / "usage" / f"{stage}.json"
+        if file.exists():
+            usage = json.loads(file.read_text())
+            total += usage["seconds"]
+            worker = usage["worker_peak_mb"] if usage["tasks"] else "-"
+            rows.append(
+                f"  {stage:<18}{usage['tasks']:>7}{usage['seconds']:>10.1f}{worker:>11}{usage['main_peak_mb']:>9}"
+            )
+    rows += [f"  {'total':<18}{'':>7}{total:>10.1f}", ""]
+    return "\n".join([*rows, f"  volumes  {root_path(folder)}", f"  report   {folder / 'report.html'}"])
+
+
+def _scores(folder: Path) -> list[str]:
+    cells = read_receipt(folder, "clean")["result"]["cells"]
+    if not (folder / "scores.json").exists():
+        return [f"  cells found {cells} (no truth to compare with)"]
+    found = read_receipt(folder, "scores")["result"]
+    names = {
+        "adapted_rand_error": "adapted Rand error",
+        "voi_split": "VOI split (bits)",
+        "voi_merge": "VOI merge (bits)",
+        "seg": "SEG",
+        "mean_average_precision": "mean average precision",
+    }
+    lines = [f"  {'cells found / true':<24}{found['cells_found']} / {found['cells_true']}"]
+    return lines + [
+        f"  {name:<24}{'-' if found[key] is None else format(found[key], '.4f')}" for key, name in names.items()
+    ]
