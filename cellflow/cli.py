@@ -134,8 +134,7 @@ def run(
     from cellflow.engine.store import Storage
 
     if log_file:
-        log_file.parent.mkdir(parents=True, exist_ok=True)
-        log.addHandler(logging.FileHandler(log_file, mode="a"))
+        _log_to(log_file)
     module = _module(name.split("-")[0])
     given = json.loads(content)
     chosen = checked(module.Params, given["params"], name)
@@ -162,7 +161,6 @@ def summary(folders: tuple[Path, ...]) -> None:
 
 def main() -> None:
     """Run a command; errors of the user's making end in one line and exit code 2."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[])
     log.setLevel(logging.INFO)
     log.addHandler(logging.StreamHandler())
     try:
@@ -178,6 +176,16 @@ def main() -> None:
         code, text = _explained(error)
         log.error("cellflow: %s", text)  # noqa: TRY400 - the traceback is for --debug
         sys.exit(code)
+
+
+def _log_to(file: Path) -> None:
+    """Plain lines go to the file with the time; the terminal keeps the bar, warnings and errors."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(file)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    for terminal in log.handlers:
+        terminal.setLevel(logging.WARNING)
+    log.addHandler(handler)
 
 
 def _explained(error: Exception) -> tuple[int, str]:

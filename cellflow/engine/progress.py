@@ -1,5 +1,6 @@
 """How far a pass is: a bar on a terminal, plain lines in a log."""
 
+import logging
 import sys
 import time
 from types import TracebackType
@@ -8,6 +9,7 @@ from typing import Self
 from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 15.0
+log = logging.getLogger("cellflow")
 
 
 class Progress:
@@ -45,7 +47,7 @@ class Progress:
         self.done += 1
         if self._bar is not None:
             self._bar.update()
-        elif time.monotonic() - self._said > SECONDS_BETWEEN_LINES:
+        if time.monotonic() - self._said > SECONDS_BETWEEN_LINES:
             self._say(self._line())
 
     def _line(self) -> str:
@@ -56,6 +58,4 @@ class Progress:
 
     def _say(self, line: str) -> None:
         self._said = time.monotonic()
-        if self._bar is None:
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+        log.info(line)

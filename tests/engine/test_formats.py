@@ -372,8 +372,8 @@ def test_a_scale_for_the_whole_pyramid_multiplies_and_levels_may_lie_deeper(tmp_
         VOLUME,
         "zyx",
         [2, 1, 1],
-        "micrometer",
-        "0.5",
+        unit="micrometer",
+        version="0.5",
         level="scale0/image",
         overall=[1, 3, 3],
     )

@@ -47,7 +47,7 @@ def opening(path: Path, kind: str) -> Iterator[None]:
         yield
     except (BadInput, MemoryError):
         raise
-    except ZeroDivisionError as error:
+    except PermissionError as error:
         raise BadInput(f"{path}: no permission to read it. Ask its owner, or copy it.") from error
     except Exception as error:
         raise BadInput(

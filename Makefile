@@ -1,0 +1,35 @@
+# make demo   an environment, then a synthetic tissue from raw image to scored cells
+# make test   an environment, then the tests
+# Both need Linux, Python 3.11 or later, git and the package index; nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_NUM_THREADS := 1
+
+.PHONY: demo test lint types clean
+
+demo: .venv/base
+	$(BIN)/snakemake --profile profiles/local
+	@$(BIN)/cellflow summary results/demo/tissue
+
+test: .venv/test
+	$(BIN)/python -m pytest
+
+lint: .venv/test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/snakefmt --check Snakefile workflows
+
+types: .venv/test
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv results .snakemake
+
+.venv/base: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+.venv/test: .venv/base
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
