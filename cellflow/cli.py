@@ -93,7 +93,12 @@ def info(path: str, dataset: str | None, axes: str | None) -> None:
 @click.option("--block", nargs=3, type=int, default=(128, 128, 128), show_default=True, help="Voxels a task.")
 @click.option("--workers", default=os.cpu_count() or 1, show_default="all cores", help="Blocks at once.")
 def phantom(
-    folder: Path, shape: tuple[int, ...], seed: int, more: tuple[str, ...], block: tuple[int, ...], workers: int
+    folder: Path,
+    shape: tuple[int, ...],
+    seed: int,
+    more: tuple[str, ...],
+    block: tuple[int, ...],
+    workers: int,
 ) -> None:
     """Make a synthetic tissue: FOLDER/phantom/{raw,truth,boundaries,nuclei}, Zarr arrays.
 

@@ -92,7 +92,8 @@ class Config(Schema):
         if chosen.phantom is not None:
             return {
                 role: Source(
-                    path=str(self.folder(sample) / "phantom" / role), voxel_size_um=chosen.phantom.voxel_size_um
+                    path=str(self.folder(sample) / "phantom" / role),
+                    voxel_size_um=chosen.phantom.voxel_size_um,
                 )
                 for role in ("raw", "truth")
             }

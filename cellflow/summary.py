@@ -39,5 +39,6 @@ def _scores(folder: Path) -> list[str]:
     }
     lines = [f"  {'cells found / true':<24}{found['cells_found']} / {found['cells_true']}"]
     return lines + [
-        f"  {name:<24}{'-' if found[key] is None else format(found[key], '.4f')}" for key, name in names.items()
+        f"  {name:<24}{'-' if found[key] is None else format(found[key], '.4f')}"
+        for key, name in names.items()
     ]

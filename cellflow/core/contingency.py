@@ -109,7 +109,7 @@ def _sorted(table: Table) -> Contingency:
     return Contingency(truth[order], segment[order], count[order])
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _runs(truth: Ids, segment: Ids) -> tuple[Ids, Ids, Counts]:
     """Collapse neighbouring equal pairs: labels come in runs, and a run costs one look-up instead of many."""
     t = np.empty(truth.size, np.uint64)
@@ -124,7 +124,7 @@ def _runs(truth: Ids, segment: Ids) -> tuple[Ids, Ids, Counts]:
     return t[:n], s[:n], start[1 : n + 1] - start[:n]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _add_rows(truth: Ids, segment: Ids, count: Counts, table: Table) -> Table:
     """Add rows to the table in place, or to one twice as large before it is half full."""
     t, s, c, used = table
@@ -139,7 +139,7 @@ def _add_rows(truth: Ids, segment: Ids, count: Counts, table: Table) -> Table:
     return t, s, c, used
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _doubled(t: Ids, s: Ids, c: Counts) -> tuple[Ids, Ids, Counts]:
     size = 2 * c.size
     new_t, new_s, new_c = np.zeros(size, np.uint64), np.zeros(size, np.uint64), np.zeros(size, np.int64)
@@ -150,7 +150,7 @@ def _doubled(t: Ids, s: Ids, c: Counts) -> tuple[Ids, Ids, Counts]:
     return new_t, new_s, new_c
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _slot(truth: np.uint64, segment: np.uint64, t: Ids, s: Ids, c: Counts) -> np.int64:
     """Find the slot of a pair, or the free one where it belongs (mixing constants of splitmix64)."""
     h = truth * np.uint64(0x9E3779B97F4A7C15)

@@ -42,7 +42,7 @@ def _squares(step: float, cap: float) -> NDArray[np.float32]:
     return np.append(below[below < cap**2], cap**2).astype(np.float32)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _scan_rows(inside: NDArray[np.bool_], squares: NDArray[np.float32], out: NDArray[np.float32]) -> None:
     """Squared distance along x alone."""
     rows, n = inside.shape
@@ -59,7 +59,7 @@ def _scan_rows(inside: NDArray[np.bool_], squares: NDArray[np.float32], out: NDA
             out[row, x] = squares[min(since, steps[x])]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _lower(volume: NDArray[np.float32], squares: NDArray[np.float32]) -> None:
     """Take, in place, the nearest over the lines along the middle axis; strips of them fit the cache."""
     outer, n, inner = volume.shape
@@ -73,7 +73,7 @@ def _lower(volume: NDArray[np.float32], squares: NDArray[np.float32]) -> None:
                 _nearest(strip, i, squares, volume[o, i, left:right])
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _nearest(
     strip: NDArray[np.float32], i: int, squares: NDArray[np.float32], best: NDArray[np.float32]
 ) -> None:

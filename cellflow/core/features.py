@@ -144,7 +144,7 @@ def _columns(rows: EdgeHistograms) -> Rows:
     return _frozen(rows.u), _frozen(rows.v), _frozen(rows.value), _frozen(rows.count)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _collect(labels: U64, boundaries: U8, core: Triple) -> tuple[U64, U64, I64, Slots, U8]:
     """Edges in the order of their first pair, and for every pair its edge and its two values."""
     room = 4096
@@ -172,7 +172,7 @@ def _collect(labels: U64, boundaries: U8, core: Triple) -> tuple[U64, U64, I64, 
     return u[:n_edges], v[:n_edges], size[:n_edges], slot[:pair], values[:pair]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _row(
     ids: tuple[U64, U64], seen: tuple[U8, U8], edges: Edges, pairs: tuple[Slots, U8], filled: tuple[int, int]
 ) -> tuple[int, int]:
@@ -199,7 +199,7 @@ def _row(
     return n_edges, pair
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _find(table: NDArray[np.int32], u: U64, v: U64, low: np.uint64, high: np.uint64) -> np.uint64:
     """The cell of the hash table that holds this edge, or the empty one where it belongs."""
     mask = np.uint64(table.size - 1)
@@ -210,7 +210,7 @@ def _find(table: NDArray[np.int32], u: U64, v: U64, low: np.uint64, high: np.uin
     return cell
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _double(u: U64, v: U64, size: I64) -> Edges:
     n = u.size
     u, v = np.concatenate((u, np.empty_like(u))), np.concatenate((v, np.empty_like(v)))
@@ -220,7 +220,7 @@ def _double(u: U64, v: U64, size: I64) -> Edges:
     return u, v, size, table
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _gather(slot: Slots, values: U8, position: I64) -> U8:
     """The values of one edge after those of the other; `position` is where each edge starts."""
     samples = np.empty(2 * slot.size, np.uint8)
@@ -231,7 +231,7 @@ def _gather(slot: Slots, values: U8, position: I64) -> U8:
     return samples
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _histograms(samples: U8, stops: I64) -> tuple[U8, I64, I64]:
     """Values and counts of every run of samples, and how many values a run has. Uses `samples` up."""
     histogram, count = np.zeros(256, np.int64), np.empty(samples.size, np.int64)
@@ -250,7 +250,7 @@ def _histograms(samples: U8, stops: I64) -> tuple[U8, I64, I64]:
     return samples[:row].copy(), count[:row].copy(), rows
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _merge_sorted(a: Rows, b: Rows) -> Rows:
     (a_u, a_v, a_w, a_count), (b_u, b_v, b_w, b_count) = a, b
     m, n = a_u.size, b_u.size
@@ -271,7 +271,7 @@ def _merge_sorted(a: Rows, b: Rows) -> Rows:
     return u[:k], v[:k], value[:k], count[:k]  # what lies behind was never written and goes with the view
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _summarise(value: U8, count: I64, bounds: I64, quantiles: F64) -> tuple[I64, F64, F64]:
     """Samples of each edge; in rows the mean, variance, minimum, maximum; in columns the quantiles."""
     counts = np.zeros(bounds.size - 1, np.int64)

@@ -116,7 +116,7 @@ def partition(graph: Graph, labels: NDArray[np.integer], **facts: float) -> Part
     return Partition(result.labels, {**counts, "segments": result.n_segments, **facts})
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def connected(n_nodes: int, edges: NDArray[np.int64], joined: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Connected components `(n_nodes,)` of the joined edges, dense from 0 in the order of smallest nodes.
 

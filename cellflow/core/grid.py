@@ -60,10 +60,7 @@ class Grid:
     def largest_outer(self) -> Triple:
         """The largest outer box, for the memory plan."""
         z, y, x = (
-            max(
-                min(n, e + h) - max(0, s - h)
-                for s, e in zip(starts, [*starts[1:], n], strict=True)
-            )
+            max(min(n, e + h) - max(0, s - h) for s, e in zip(starts, [*starts[1:], n], strict=True))
             for starts, n, h in zip(self.starts, self.shape, self.halo, strict=True)
         )
         return z, y, x

@@ -9,7 +9,7 @@ BINS = 65536
 
 
 class Bins:
-    """Equal bins from `low` to `high`; one bin a value where an integer range allows it, so nothing is lost."""
+    """Equal bins from `low` to `high`; one bin a value where an integer range allows it, exactly."""
 
     def __init__(self, low: float, high: float, *, integer: bool, most: int = BINS) -> None:
         exact = integer and high - low < most

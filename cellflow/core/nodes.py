@@ -82,7 +82,7 @@ def _sorted(ids: U64, columns: I64) -> NodeTable:
     return NodeTable(ids[first], size, lower, upper, sums)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _collect(labels: U64, origin: Triple) -> tuple[U64, I64]:
     """Ids in the order of their first voxel, and their columns. Walks runs of equal labels along x."""
     ids, columns, table = np.empty(512, np.uint64), np.empty((512, 10), np.int64), np.full(1024, -1, np.int32)
@@ -111,7 +111,7 @@ def _collect(labels: U64, origin: Triple) -> tuple[U64, I64]:
     return ids[:n], columns[:n]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _add_run(node: I64, z: int, y: int, x: int, length: int) -> None:
     node[0] += length
     node[1], node[2], node[3] = min(node[1], z), min(node[2], y), min(node[3], x)
@@ -121,7 +121,7 @@ def _add_run(node: I64, z: int, y: int, x: int, length: int) -> None:
     node[9] += length * x + length * (length - 1) // 2
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _find(table: NDArray[np.int32], ids: U64, label: np.uint64) -> np.uint64:
     """The cell of the hash table that holds this label, or the empty one where it belongs."""
     mask = np.uint64(table.size - 1)
@@ -131,7 +131,7 @@ def _find(table: NDArray[np.int32], ids: U64, label: np.uint64) -> np.uint64:
     return cell
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _double(ids: U64, columns: I64) -> tuple[U64, I64, NDArray[np.int32]]:
     n = ids.size
     new_ids, new_columns = np.empty(2 * n, np.uint64), np.empty((2 * n, 10), np.int64)

@@ -66,8 +66,9 @@ def smooth_noise(key: np.uint64, z: float, y: float, x: float) -> tuple[float, f
 
 @njit(cache=True, nogil=True)
 def stream_key(seed: int, stream: int) -> np.uint64:
-    """The hash from which all draws of one stream of a seed start."""
-    return mix(mix(np.uint64(0), seed), stream)
+    """The hash from which all draws of one stream of a seed start. For kernels: Python would get an int."""
+    key: np.uint64 = mix(mix(np.uint64(0), seed), stream)
+    return key
 
 
 @njit(cache=True, nogil=True)
@@ -95,7 +96,8 @@ def count_photons(
     photons: float,
     gain: float,
     offset: float,
-    key: np.uint64,
+    seed: int,
+    stream: int,
     corner: tuple[int, int, int],
     normal: Floats,
 ) -> NDArray[np.uint16]:
@@ -103,8 +105,10 @@ def count_photons(
 
     The noise is `(sqrt(m) + g / 2)**2 - 1/4` of the mean photon number m and a normal number g: mean and
     variance m (+ 1/8), skewed as a Poisson number is (the inverse of Anscombe's transform, Biometrika
-    1948). One draw per voxel, from its coordinates in the volume; `corner` is the first voxel's.
+    1948). One draw per voxel, from its coordinates in the volume; `corner` is the first voxel's. `normal`
+    is `normal_table()`.
     """
+    key = stream_key(seed, stream)
     nz, ny, nx = signal.shape[0] - taps.size + 1, signal.shape[1], signal.shape[2]
     out = np.empty((nz, ny, nx), np.uint16)
     row = np.empty(nx, np.float32)
@@ -131,11 +135,16 @@ def normal_table() -> Floats:
     """4097 quantiles of the standard normal distribution; linear interpolation between them draws from it."""
     ends = NormalDist().inv_cdf(1 / 16384)
     inner = [NormalDist().inv_cdf(i / 4096) for i in range(1, 4096)]
-    return np.round(np.array([ends, *inner, -ends]) * 2**16).astype(np.float32) / np.float32(2**16)
+    return _rounded(np.array([ends, *inner, -ends]), 2**16)
 
 
 def gaussian_taps(sigma: float) -> Floats:
     """Weights of a Gaussian of `sigma` voxels cut at three sigma; their sum is 1 to within 1e-5."""
     reach = ceil(3 * sigma)
     weights = np.array([exp(-0.5 * (i / sigma) ** 2) if sigma else 1.0 for i in range(-reach, reach + 1)])
-    return np.round(weights / weights.sum() * 2**20).astype(np.float32) / np.float32(2**20)
+    return _rounded(weights / weights.sum(), 2**20)
+
+
+def _rounded(values: NDArray[np.float64], parts: int) -> Floats:
+    """Multiples of 1 / parts, so that the last bits of a mathematical library do not show."""
+    return np.asarray(np.round(values * parts) / parts, np.float32)

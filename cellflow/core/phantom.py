@@ -72,7 +72,7 @@ class Phantom(Schema):
     """Thickness of a membrane at half its brightness, before blur."""
     blur_um: tuple[NonNegative, NonNegative] = (0.5, 0.22)
     """Standard deviation of the point spread along z and in the plane."""
-    photons: float = Field(60.0, gt=0)
+    photons: float = Field(80.0, gt=0)
     """Photons expected in a voxel of a bright membrane; fewer are noisier."""
     staining: float = Field(0.5, ge=0, le=1)
     """How unevenly membranes are stained: the faintest keep 1 - staining of the brightness."""
@@ -83,7 +83,7 @@ class Phantom(Schema):
     """Light of the nuclei that bleeds into the image, as a fraction of a bright membrane."""
     background: float = Field(0.06, ge=0)
     """Light everywhere, as a fraction of a bright membrane; twice as much inside the tissue."""
-    illumination: float = Field(0.4, ge=0, le=1)
+    illumination: float = Field(0.65, ge=0, le=1)
     """How uneven the light is: at 1 the deepest plane gets half of it, and the darkest spots lose all."""
 
 
@@ -122,8 +122,8 @@ def phantom_block(p: Phantom, box: Box) -> PhantomBlock:
     near = _nearby(world, *_warped_range(world, fields, start, (z, y, x)))
     light, labels, boundaries, nuclei = _paint(world, fields, near, start, reach, box_shape(box))
     light = blur_planes(light, taps[1], taps[2])
-    photons, key = p.photons / _brightest(p, taps[2]), stream_key(p.seed, SHOTS)
-    raw = count_photons(light, taps[0], photons, GAIN, OFFSET, key, corner, normal_table())
+    photons = p.photons / _brightest(p, taps[2])
+    raw = count_photons(light, taps[0], photons, GAIN, OFFSET, p.seed, SHOTS, corner, normal_table())
     return PhantomBlock(raw, labels, boundaries, nuclei)
 
 
@@ -152,7 +152,7 @@ class _Nearby(NamedTuple):
     cells: NDArray[np.float64]  # (n, 10): centre z y x, weight, flattening, its axis z y x, stretch, nucleus
     ids: NDArray[np.uint64]  # (n,)
     first: NDArray[np.int64]  # (sub-cells along z, y, x) into `rows`
-    count: NDArray[np.int64]
+    listed: NDArray[np.int64]  # how many
     rows: NDArray[np.int32]  # of `cells`
     origin: Triple  # the first sub-cell
 
@@ -192,7 +192,7 @@ def _depth(world: _World, z: float, y: float, x: float) -> float:
         at[i] = (point[i] - 0.5 * world.size[i]) / half
         total += (at[i] - 0.3 * shift[i]) ** 4
     bump = smooth_noise(stream_key(world.seed, SURFACE), 1.5 * at[0], 1.5 * at[1], 1.5 * at[2])[0]
-    return np.sqrt(np.sqrt(total)) + 0.25 * bump
+    return float(np.sqrt(np.sqrt(total)) + 0.25 * bump)
 
 
 @njit(cache=True, nogil=True)
@@ -272,7 +272,7 @@ def _square(cells: NDArray[np.float64], j: int, z: float, y: float, x: float) ->
     """Squared distance of a warped point to centre j, by the centre's own measure."""
     dz, dy, dx = z - cells[j, 0], y - cells[j, 1], x - cells[j, 2]
     along = dz * cells[j, 5] + dy * cells[j, 6] + dx * cells[j, 7]
-    return cells[j, 3] * (dz * dz + dy * dy + dx * dx + cells[j, 4] * along * along)
+    return float(cells[j, 3] * (dz * dz + dy * dy + dx * dx + cells[j, 4] * along * along))
 
 
 @njit(cache=True, nogil=True)
@@ -423,7 +423,7 @@ def _paint(
     boundaries = np.zeros(shape, np.uint8)
     voxel, step, cells, ids = world.voxel, world.step, near.cells, near.ids
     line = np.empty((6, fields.shape[3]))
-    squares = np.empty(near.count.max())
+    squares = np.empty(near.listed.max())
     part = world.pitch / PARTS
     for k in range(nz):
         z = start[0] + k
@@ -447,7 +447,7 @@ def _paint(
                     np.int64(np.floor(qy / part)) - near.origin[1],
                     np.int64(np.floor(qx / part)) - near.origin[2],
                 )
-                first, count = near.first[sub], near.count[sub]
+                first, count = near.first[sub], near.listed[sub]
                 best, nearest = -1, np.inf
                 for s in range(count):
                     r = near.rows[first + s]

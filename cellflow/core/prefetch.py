@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def prefetch(_typing: Any, array: Any, _index: Any) -> Any:  # noqa: ANN401 - numba's types, at compile time
     """In compiled code: start to load one element of a 1-D array; no result changes, any index is safe."""
 

@@ -23,9 +23,7 @@ Voxel3 = tuple[
 class Schema(BaseModel):
     """Frozen, without unknown keys; the string under a field is its documentation."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 def checked(model: type[Model], content: object, where: str) -> Model:
@@ -45,7 +43,9 @@ def _explained(error: ValidationError, model: type[BaseModel]) -> str:
         hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
         text = f"unknown key {key!r}; {hint}"
     else:
-        text = f"{key or 'content'}: found {first['input']!r:.80}, {first['msg'][0].lower()}{first['msg'][1:]}"
+        text = (
+            f"{key or 'content'}: found {first['input']!r:.80}, {first['msg'][0].lower()}{first['msg'][1:]}"
+        )
     return text + (f" (and {len(more)} more)" if more else "")
 
 

@@ -31,7 +31,7 @@ def local_maxima(
     return labels, count
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _mark_peaks(volume: NDArray[np.float32], reach: int, labels: NDArray[np.int32]) -> None:
     nz, ny, nx = volume.shape
     # A border of -inf left and right; rows beyond the border are the border row itself: it cannot win.
@@ -50,7 +50,7 @@ def _mark_peaks(volume: NDArray[np.float32], reach: int, labels: NDArray[np.int3
                 out[x] = PEAK if peak & (own[x] > -np.inf) else 0
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _number_plateaus(
     volume: NDArray[np.float32], reach: int, labels: NDArray[np.int32], members: NDArray[np.int32]
 ) -> int:

@@ -44,14 +44,14 @@ def _kernel(sigma: float) -> NDArray[np.float32]:
     return weights
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _mirror(i: int, n: int) -> int:
     """The voxel that stands at `i` of a line of `n` mirrored at both ends, as often as needed."""
     i %= 2 * n
     return i if i < n else 2 * n - 1 - i
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _smooth_lines(volume: NDArray[np.float32], kernel: NDArray[np.float32]) -> None:
     """Smooth along the middle axis; strips of neighbouring lines are copied to fit the cache."""
     outer, n, inner = volume.shape
@@ -73,7 +73,7 @@ def _smooth_lines(volume: NDArray[np.float32], kernel: NDArray[np.float32]) -> N
                         out[x] += weight * (below[x] + above[x])
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _smooth_rows(volume: NDArray[np.float32], kernel: NDArray[np.float32]) -> None:
     """Smooth along the last axis."""
     rows, n = volume.shape

@@ -115,7 +115,7 @@ def _queue(voxels: int) -> Queue:
     )
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _sizes(labels: NDArray[np.uint32], highest: int) -> NDArray[np.int64]:
     sizes = np.zeros(highest + 1, np.int64)
     for label in labels:
@@ -123,13 +123,13 @@ def _sizes(labels: NDArray[np.uint32], highest: int) -> NDArray[np.int64]:
     return sizes
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _relabel(labels: NDArray[np.uint32], new: NDArray[np.uint32]) -> None:
     for i in range(len(labels)):
         labels[i] = new[labels[i]]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _flood(
     heights: NDArray[np.uint8], state: NDArray[np.uint8], labels: NDArray[np.int32], planar: int, queue: Queue
 ) -> None:
@@ -155,7 +155,7 @@ def _flood(
             _empty_levels(state, labels, steps, queue, np.int64(TOP))
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _push_seeds(
     heights: NDArray[np.uint8],
     state: NDArray[np.uint8],
@@ -180,7 +180,7 @@ def _push_seeds(
                     _push(queue, np.int64(min(heights[z, y, x], TOP)), first + x, np.int64(own[x]))
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _empty_levels(
     state: NDArray[np.uint8], labels: NDArray[np.int32], steps: NDArray[np.int64], queue: Queue, lowest: int
 ) -> None:
@@ -205,7 +205,7 @@ def _empty_levels(
             _release(queue, level, stop)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _push(queue: Queue, level: int, voxel: int, label: int) -> None:
     slot = queue.write[level]
     if slot & (CHUNK - 1) == 0:  # the level's last chunk is full, or it has none (0: chunk 0 is never used)
@@ -220,7 +220,7 @@ def _push(queue: Queue, level: int, voxel: int, label: int) -> None:
     queue.write[level] = slot + 1
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _release(queue: Queue, level: int, slot: int) -> None:
     """All entries of the level's first chunk before `slot` are done; a chunk read to its end is free."""
     queue.read[level] = slot

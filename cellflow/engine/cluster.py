@@ -6,10 +6,9 @@ from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import Any
 
-THREADS = {
-    name: "1"
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-}
+THREADS = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+)
 """One thread a worker: a stage scales by workers, and threads that spin slow their neighbours down."""
 
 
@@ -44,7 +43,7 @@ def executor(workers: int) -> Iterator[Executor]:
     os.environ.update(THREADS)
     with (
         dask.config.set(_settings()),
-        LocalCluster(  # type: ignore[no-untyped-call]
+        LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             host="127.0.0.1",
@@ -52,7 +51,7 @@ def executor(workers: int) -> Iterator[Executor]:
             dashboard_address=None,
             memory_limit=0,
         ) as cluster,
-        Client(cluster) as client,  # type: ignore[no-untyped-call]
+        Client(cluster) as client,
     ):
         pool: Executor = client.get_executor(pure=False)
         pool.workers = workers  # type: ignore[attr-defined]

@@ -57,11 +57,11 @@ def levels(shape: Triple, voxel_um: tuple[float, float, float]) -> list[Level]:
 
 
 def downsample_task(
-    block: Block, finer: zarr.Array[Any], coarser: zarr.Array[Any], step: Triple, kind: store.Kind
+    block: Block, finer: store.Array, coarser: store.Array, step: Triple, kind: store.Kind
 ) -> dict[str, Any]:
     """Write one block of a coarser level, a chunk at a time: memory follows the chunk."""
     out = np.zeros([s.stop - s.start for s in block.core], coarser.dtype)
-    for piece in store.Fitted(out.shape, coarser.chunks, coarser.chunks, coarser.chunks).grid():  # type: ignore[arg-type]
+    for piece in store.Fitted(out.shape, coarser.chunks, coarser.chunks, coarser.chunks).grid():
         source = _box(
             slice((c.start + p.start) * k, min((c.start + p.stop) * k, n))
             for c, p, k, n in zip(block.core, piece.core, step, finer.shape, strict=True)
@@ -106,7 +106,9 @@ def write_group(path: Path, ome: dict[str, Any]) -> None:
     write_json(path / "zarr.json", content)
 
 
-def write_image(path: Path, kind: store.Kind, voxel_um: tuple[float, float, float], pyramid: Sequence[Level]) -> None:
+def write_image(
+    path: Path, kind: store.Kind, voxel_um: tuple[float, float, float], pyramid: Sequence[Level]
+) -> None:
     """The metadata of an image, or of a label image, at `path`."""
     entry = multiscales("", voxel_um, pyramid)
     if kind == "labels":

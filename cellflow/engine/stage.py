@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
-import zarr
 from numpy.typing import DTypeLike
 
 import cellflow
@@ -106,7 +106,7 @@ class Context:
         z, y, x = shape or self.result("ingest-raw")["shape"]
         return self.job.storage.fitted((z, y, x))
 
-    def volume(self, name: str) -> "zarr.Array[Any]":
+    def volume(self, name: str) -> store.Array:
         """An earlier stage's volume at full size, read-only."""
         return store.open_read(volume_path(self.job.folder, name) / "0")
 
@@ -126,20 +126,15 @@ class Context:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def create(self, name: str, like: store.Fitted, dtype: DTypeLike, kind: store.Kind) -> "zarr.Array[Any]":
+    def create(self, name: str, like: store.Fitted, dtype: DTypeLike, kind: store.Kind) -> store.Array:
         """The volume to write, or what is there of it from a run that was stopped."""
         path = self.work / "volumes" / name / "0"
         self.images.append((name, kind))
-        if (path / "zarr.json").exists():
-            return zarr.open_array(str(path), mode="r+")
-        return store.create(path, like, dtype, kind)
+        return store.open_or_create(path, like, dtype, kind)
 
-    def create_scratch(self, name: str, like: store.Fitted, dtype: DTypeLike) -> "zarr.Array[Any]":
+    def create_scratch(self, name: str, like: store.Fitted, dtype: DTypeLike) -> store.Array:
         """A volume that only this stage reads; it goes with the end of the stage."""
-        path = self.scratch(name)
-        if (path / "zarr.json").exists():
-            return zarr.open_array(str(path), mode="r+")
-        return store.create(path, like, dtype, "labels")
+        return store.open_or_create(self.scratch(name), like, dtype, "labels")
 
     def map(self, name: str, task: Task, blocks: Sequence[Item] | Any) -> list[Part]:  # noqa: ANN401 - a Grid is one
         """The parts of `task` over `blocks`, in order; `name` tells the passes of a stage apart."""
@@ -151,17 +146,12 @@ class Context:
         """Write the coarser levels of a volume that `create` gave (none if `flat`), and its OME metadata."""
         kind = dict(self.images)[name]
         folder = self.work / "volumes" / name
-        finer = zarr.open_array(str(folder / "0"), mode="r")
-        found = ome.levels(finer.shape, voxel_um)[: 1 if flat else None]  # type: ignore[arg-type]
-        for i, (above, level) in enumerate(zip(found, found[1:], strict=False), start=1):
+        finer = store.open_read(folder / "0")
+        found = ome.levels(finer.shape, voxel_um)[: 1 if flat else None]
+        for i, (above, level) in enumerate(pairwise(found), start=1):
             step = _step(above.factor, level.factor)
             like = self.job.storage.fitted(level.shape)
-            path = folder / str(i)
-            coarser = (
-                zarr.open_array(str(path), mode="r+")
-                if (path / "zarr.json").exists()
-                else store.create(path, like, finer.dtype, kind)
-            )
+            coarser = store.open_or_create(folder / str(i), like, finer.dtype, kind)
             task = partial(ome.downsample_task, finer=finer, coarser=coarser, step=step, kind=kind)
             self.map(f"{name} level {i}", task, like.grid())
             finer = coarser
@@ -180,7 +170,9 @@ def execute(module: Module, job: Job, workers: int) -> dict[str, Any]:
             with executor(workers) as pool:
                 result = module.run(Context(job, pool, key), job.params)
             write_json(work / "result.json", result)
-        disk = sum(f.stat().st_size for d in ("volumes", "files") for f in (work / d).rglob("*") if f.is_file())
+        disk = sum(
+            f.stat().st_size for d in ("volumes", "files") for f in (work / d).rglob("*") if f.is_file()
+        )
         _publish(job, work)
         content = {**claim, "result": json.loads((work / "result.json").read_text())}
         usage = {**_usage(work, workers, time.perf_counter() - start), "disk_bytes": disk}
@@ -254,7 +246,9 @@ def _move(source: Path, target: Path) -> None:
 def _usage(work: Path, workers: int, seconds: float) -> dict[str, Any]:
     """What the stage cost: for the report, not for the receipt."""
     records = [
-        json.loads(line) for file in (work / "journal").glob("*.jsonl") for line in file.read_text().splitlines()
+        json.loads(line)
+        for file in (work / "journal").glob("*.jsonl")
+        for line in file.read_text().splitlines()
     ]
     done = [record for record in records if "part" in record]
     failures = [record for record in records if "error" in record]

@@ -9,7 +9,7 @@ import zlib
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import zarr
@@ -23,6 +23,8 @@ from cellflow.core.schema import Schema, Shape3
 from cellflow.engine.atomic import flush_folder
 
 Kind = Literal["intensity", "labels"]
+Array: TypeAlias = "zarr.Array[Any]"
+"""A volume on disk."""
 
 
 class Storage(Schema):
@@ -71,7 +73,7 @@ def _fit_axis(axis: str, n: int, block: int, shard: int, chunk: int) -> tuple[in
     return block, min(shard, ceil(n / chunk) * chunk), chunk
 
 
-def create(path: Path, like: Fitted, dtype: DTypeLike, kind: Kind) -> zarr.Array[Any]:
+def create(path: Path, like: Fitted, dtype: DTypeLike, kind: Kind) -> Array:
     """A new array of the fitted shape at `path`; intensities in Blosc-LZ4, labels in Zstandard."""
     codec = ZstdCodec(level=3) if kind == "labels" else BloscCodec(cname="lz4", clevel=5)
     return zarr.create_array(
@@ -87,15 +89,22 @@ def create(path: Path, like: Fitted, dtype: DTypeLike, kind: Kind) -> zarr.Array
     )
 
 
-def open_read(path: Path) -> zarr.Array[Any]:
+def open_or_create(path: Path, like: Fitted, dtype: DTypeLike, kind: Kind) -> Array:
+    """The array at `path` to write to: what is there of it from a stopped run, or a new one."""
+    if (path / "zarr.json").exists():
+        return zarr.open_array(str(path), mode="r+")
+    return create(path, like, dtype, kind)
+
+
+def open_read(path: Path) -> Array:
     """The array at `path`, which nothing can change through it. Raises `BadInput` where there is none."""
     try:
         return zarr.open_array(str(path), mode="r")
     except (FileNotFoundError, KeyError, ValueError) as error:
-        raise BadInput(f"volume {path}: not found or not a Zarr array; run the stage that writes it") from error
+        raise BadInput(f"volume {path}: found no Zarr array; run the stage that writes it") from error
 
 
-def write_block(array: zarr.Array[Any], box: Box, data: NDArray[Any]) -> int:
+def write_block(array: Array, box: Box, data: NDArray[Any]) -> int:
     """Write one core, flush it to disk and return its checksum (CRC-32 of the voxels in C order).
 
     Idempotent: the same block written twice, even at once, leaves the same bytes. The flush is what lets
@@ -106,7 +115,7 @@ def write_block(array: zarr.Array[Any], box: Box, data: NDArray[Any]) -> int:
     for file in _shard_files(array, box):
         if file.exists():  # a shard of nothing but zeros is not stored
             _flush_file(file)
-    return zlib.crc32(data)
+    return zlib.crc32(data.data)
 
 
 def checksum(parts: list[dict[str, Any]]) -> str:
@@ -114,9 +123,9 @@ def checksum(parts: list[dict[str, Any]]) -> str:
     return f"{zlib.crc32(np.array([part['crc'] for part in parts], '<u4').tobytes()):08x}"
 
 
-def _shard_files(array: zarr.Array[Any], box: Box) -> list[Path]:
+def _shard_files(array: Array, box: Box) -> list[Path]:
     unit = array.shards or array.chunks
-    root = Path(str(array.store_path.store.root), array.path) / "c"  # type: ignore[attr-defined]
+    root = Path(str(array.store_path.store.root), array.path) / "c"
     ranges = [range(s.start // u, (s.stop - 1) // u + 1) for s, u in zip(box, unit, strict=True)]
     return [root / str(z) / str(y) / str(x) for z in ranges[0] for y in ranges[1] for x in ranges[2]]
 

@@ -39,7 +39,7 @@ class Params(Schema):
     """Segments of at most this many voxels, enclosed by one cell, become part of it; 0 leaves them."""
 
 
-def clean_graph(
+def clean_graph(  # noqa: PLR0913, PLR0917 - the graph and what was decided on it
     edges: NDArray[np.int64], boundary: NDArray[np.float64], nodes: NodeTable, segments: NDArray[np.int64],
     shape: Triple, p: Params,
 ) -> NDArray[np.int64]:  # fmt: skip
@@ -83,9 +83,7 @@ def _touching(segments: NDArray[np.int64], nodes: NodeTable, shape: Triple) -> N
     return flags
 
 
-def _unwanted(
-    sizes: NDArray[np.int64], at_border: NDArray[np.bool_], p: Params
-) -> NDArray[np.bool_]:
+def _unwanted(sizes: NDArray[np.int64], at_border: NDArray[np.bool_], p: Params) -> NDArray[np.bool_]:
     unwanted = at_border.copy() if p.remove_border else np.zeros(sizes.size, np.bool_)
     present = sizes[1:][sizes[1:] > 0]
     if p.background and present.size:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -24,7 +23,7 @@ from cellflow.core.grid import Block, box_shape
 from cellflow.core.schema import Schema
 from cellflow.engine.parts import load_part, save_part
 from cellflow.engine.stage import Context
-from cellflow.engine.store import Demand, Fitted
+from cellflow.engine.store import Array, Demand, Fitted
 
 NODES_PER_RANGE = 1 << 18
 
@@ -33,7 +32,7 @@ class Params(Schema):
     """What is measured on the edges."""
 
     quantiles: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.1, 0.25, 0.5, 0.75, 0.9)
-    """Quantiles of the boundary map along each contact, exact; a partition may use one in place of the mean."""
+    """Quantiles of the boundary map along each contact, exact; a partition may use one of them."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,9 @@ def run(context: Context, p: Params) -> dict[str, Any]:
     """Write `edges-<range>.npz` and `nodes-<range>.npz`; the result has the counts."""
     total = context.result("supervoxels")["supervoxels"]
     if total == 0:
-        raise BadInput(f"{context.job.folder}: found no supervoxel, expected one at least; is the mask empty?")
+        raise BadInput(
+            f"{context.job.folder}: found no supervoxel, expected one at least; is the mask empty?"
+        )
     grid = context.fitted().grid()
     parts, table = context.scratch("parts"), context.output("table")
     count = partial(
@@ -89,9 +90,7 @@ def run(context: Context, p: Params) -> dict[str, Any]:
     }
 
 
-def _count(
-    block: Block, labels: "zarr.Array[Any]", boundaries: "zarr.Array[Any]", folder: Path
-) -> dict[str, Any]:
+def _count(block: Block, labels: Array, boundaries: Array, folder: Path) -> dict[str, Any]:
     z, y, x = (slice(s.start, min(s.stop + 1, n)) for s, n in zip(block.core, labels.shape, strict=True))
     edges, found = graph_block(np.asarray(labels[z, y, x]), np.asarray(boundaries[z, y, x]), block)
     save_part(folder / "edges", block.id, asdict(edges))
@@ -107,9 +106,7 @@ def _ends(ids: NDArray[np.uint64]) -> list[int]:
 def _merge(
     wanted: NodeRange, seen: list[dict[str, Any]], parts: Path, table: Path, quantiles: Sequence[float]
 ) -> dict[str, Any]:
-    edge_rows = [
-        features.EdgeHistograms(**rows) for rows in _rows_in(wanted, seen, parts / "edges", "u")
-    ]
+    edge_rows = [features.EdgeHistograms(**rows) for rows in _rows_in(wanted, seen, parts / "edges", "u")]
     node_rows = [nodes.NodeTable(**rows) for rows in _rows_in(wanted, seen, parts / "nodes", "id")]
     edges = features.statistics(features.merge(edge_rows), quantiles)
     save_part(table / "edges", wanted.id, asdict(edges))
@@ -117,7 +114,9 @@ def _merge(
     return {"edges": len(edges.edges), "contacts": int(edges.size.sum())}
 
 
-def _rows_in(wanted: NodeRange, seen: list[dict[str, Any]], folder: Path, column: str) -> list[dict[str, Any]]:
+def _rows_in(
+    wanted: NodeRange, seen: list[dict[str, Any]], folder: Path, column: str
+) -> list[dict[str, Any]]:
     found = []
     for block, part in enumerate(seen):
         first, last = part[column]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import zarr
 from numpy.typing import DTypeLike, NDArray
 
 from cellflow.core.errors import BadInput
@@ -19,7 +18,7 @@ from cellflow.core.schema import Schema
 from cellflow.engine import store
 from cellflow.engine.formats import Source, Volume, open_volume
 from cellflow.engine.stage import Context
-from cellflow.engine.store import Demand, Fitted
+from cellflow.engine.store import Array, Demand, Fitted
 
 Role = Literal["raw", "truth", "boundaries", "mask"]
 
@@ -42,7 +41,7 @@ def stamp(p: Params) -> str:
 
 
 def stored_dtype(role: Role, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The type in which a volume is kept: labels uint64, maps and masks uint8, raw as it is (float32 if float)."""
+    """The type a volume is kept in: labels uint64, maps and masks uint8, raw as it is (float32 if float)."""
     if role == "truth":
         return np.dtype(np.uint64)
     if role in ("boundaries", "mask"):
@@ -54,7 +53,9 @@ def ingest_block(values: NDArray[Any], role: Role) -> NDArray[Any]:
     """One block as it will be stored. Raises `BadInput` for voxels that no later stage could use."""
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         at = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
-        raise BadInput(f"found {values[at]} at z, y, x = {{place}} {at}, expected finite numbers; mend the file")
+        raise BadInput(
+            f"found {values[at]} at z, y, x = {{place}} {at}, expected finite numbers; mend the file"
+        )
     if role == "truth":
         return _labels(values)
     if role == "mask":
@@ -77,8 +78,8 @@ def _probabilities(values: NDArray[Any]) -> NDArray[np.uint8]:
     top = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max)
     if values.size and (values.min() < 0 or values.max() > top):
         raise BadInput(
-            f"found {values.min()} to {values.max()}, expected probabilities 0 to 1 (float) or an unsigned type; "
-            "give the volume as raw if it is an intensity image"
+            f"found {values.min()} to {values.max()}, expected probabilities 0 to 1 (float) or an "
+            "unsigned type; give the volume as raw if it is an intensity image"
         )
     return np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8)
 
@@ -105,7 +106,9 @@ def run(context: Context, p: Params) -> dict[str, Any]:
     parts = context.map("blocks", task, like.grid())
     low, high = min(part["min"] for part in parts), max(part["max"] for part in parts)
     if p.role in ("raw", "mask") and low == high == 0:
-        raise BadInput(f"{p.role} {p.source.path}: every voxel is 0, expected an image; is the dataset right?")
+        raise BadInput(
+            f"{p.role} {p.source.path}: every voxel is 0, expected an image; is the dataset right?"
+        )
     voxel = source.voxel_size_um or (1.0, 1.0, 1.0)
     context.pyramid(p.role, voxel)
     return {
@@ -120,7 +123,7 @@ def run(context: Context, p: Params) -> dict[str, Any]:
     }
 
 
-def _task(block: Block, source: Volume, target: "zarr.Array[Any]", role: Role, path: str) -> dict[str, Any]:
+def _task(block: Block, source: Volume, target: Array, role: Role, path: str) -> dict[str, Any]:
     values = source.read(block.core)
     try:
         values = ingest_block(values, role)

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-import zarr
 from numpy.typing import DTypeLike, NDArray
 from pydantic import Field
 
@@ -17,7 +16,7 @@ from cellflow.core.histogram import BINS, Bins
 from cellflow.core.schema import Schema
 from cellflow.engine.parts import load_part, save_part
 from cellflow.engine.stage import Context
-from cellflow.engine.store import Demand, Fitted
+from cellflow.engine.store import Array, Demand, Fitted
 
 BINS_PER_SLICE = 4096
 """Coarser than for the whole volume: a block holds one histogram for each of its slices."""
@@ -84,7 +83,7 @@ def _pooled(counts: NDArray[np.int64], window: int) -> NDArray[np.int64]:
     return sums[np.minimum(at + window // 2 + 1, len(counts))] - sums[start]
 
 
-def _task(block: Block, raw: "zarr.Array[Any]", bins: Bins, per_z: bool, folder: Any) -> dict[str, Any]:  # noqa: ANN401
+def _task(block: Block, raw: Array, bins: Bins, per_z: bool, folder: Any) -> dict[str, Any]:  # noqa: ANN401
     counts = normalise_block(np.asarray(raw[block.core]), bins, per_z=per_z)
     save_part(folder, block.id, {"counts": counts})
     return {}

@@ -4,13 +4,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import zarr
 
 from cellflow.core.grid import Block
 from cellflow.core.phantom import Phantom, phantom_block
 from cellflow.engine import store
 from cellflow.engine.stage import Context
-from cellflow.engine.store import Demand, Fitted
+from cellflow.engine.store import Array, Demand, Fitted
 
 Params = Phantom
 
@@ -25,9 +24,7 @@ VOLUMES: dict[str, tuple[str, store.Kind]] = {
 def demand(like: Fitted) -> Demand:
     """The generator's arrays, and what is written."""
     voxels = int(np.prod(like.grid().largest_core))
-    return Demand(
-        tasks=len(like.grid()), worker_bytes=voxels * 100, disk_bytes=int(np.prod(like.shape)) * 19
-    )
+    return Demand(tasks=len(like.grid()), worker_bytes=voxels * 100, disk_bytes=int(np.prod(like.shape)) * 19)
 
 
 def run(context: Context, p: Phantom) -> dict[str, Any]:
@@ -38,15 +35,12 @@ def run(context: Context, p: Phantom) -> dict[str, Any]:
     return {"shape": list(p.shape), "checksum": store.checksum(parts)}
 
 
-def _array(context: Context, name: str, like: Fitted) -> "zarr.Array[Any]":
-    path = context.output(name)
-    if (path / "zarr.json").exists():
-        return zarr.open_array(str(path), mode="r+")
+def _array(context: Context, name: str, like: Fitted) -> Array:
     dtype, kind = VOLUMES[name]
-    return store.create(path, like, dtype, kind)
+    return store.open_or_create(context.output(name), like, dtype, kind)
 
 
-def _task(block: Block, p: Phantom, targets: "dict[str, zarr.Array[Any]]") -> dict[str, Any]:
+def _task(block: Block, p: Phantom, targets: dict[str, Array]) -> dict[str, Any]:
     made = phantom_block(p, block.core)
     arrays = {"raw": made.raw, "truth": made.labels, "boundaries": made.boundaries, "nuclei": made.nuclei}
     sums = [store.write_block(targets[name], block.core, values) for name, values in arrays.items()]

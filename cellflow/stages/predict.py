@@ -8,7 +8,6 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import zarr
 from numpy.typing import DTypeLike, NDArray
 from pydantic import Field
 
@@ -18,7 +17,7 @@ from cellflow.core.schema import Schema
 from cellflow.core.smoothing import smooth, smoothing_radius
 from cellflow.engine import store
 from cellflow.engine.stage import Context, Voxel
-from cellflow.engine.store import Demand, Fitted
+from cellflow.engine.store import Array, Demand, Fitted
 
 
 class Membrane(Schema):
@@ -110,10 +109,10 @@ def run(context: Context, p: Params) -> dict[str, Any]:
     return {"mean": round(float(mean), 6), "checksum": store.checksum(parts)}
 
 
-def _task(
+def _task(  # noqa: PLR0913, PLR0917 - bound by `run`
     block: Block,
-    raw: "zarr.Array[Any]",
-    target: "zarr.Array[Any]",
+    raw: Array,
+    target: Array,
     p: Params,
     voxel_um: Voxel,
     offset: NDArray[np.float32],
@@ -122,7 +121,10 @@ def _task(
     if len(offset) > 1:
         offset, scale = offset[block.outer[0]], scale[block.outer[0]]
     boundaries = predict_block(np.asarray(raw[block.outer]), offset, scale, p, voxel_um)[block.crop]
-    return {"crc": store.write_block(target, block.core, boundaries), "sum": int(boundaries.sum(dtype=np.int64))}
+    return {
+        "crc": store.write_block(target, block.core, boundaries),
+        "sum": int(boundaries.sum(dtype=np.int64)),
+    }
 
 
 def _pitch(voxel_um: Voxel) -> Voxel:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -27,7 +26,7 @@ from cellflow.core.schema import Schema
 from cellflow.core.segments import segment_sizes
 from cellflow.engine.atomic import write
 from cellflow.engine.stage import Context, Voxel, read_receipt
-from cellflow.engine.store import Demand
+from cellflow.engine.store import Array, Demand
 from cellflow.engine.tables import load_nodes
 
 PLANES = {"xy": 0, "xz": 1, "yz": 2}
@@ -128,7 +127,7 @@ def _window(shape: tuple[int, ...], axis: int, p: Params) -> Box:
     return z, y, x
 
 
-def _slice(volume: "zarr.Array[Any]", box: Box, axis: int) -> NDArray[Any]:
+def _slice(volume: Array, box: Box, axis: int) -> NDArray[Any]:
     return np.asarray(volume[box]).squeeze(axis)
 
 
@@ -166,7 +165,9 @@ def _warnings(receipts: dict[str, dict[str, Any]], *, known: bool, cells: int) -
     if not known:
         found.append("The file does not give a voxel size: voxels were taken for cubes. Add voxel_size_um.")
     if cells == 0:
-        found.append("No cell was found. Look at the boundary map, then at threshold, min_size and background.")
+        found.append(
+            "No cell was found. Look at the boundary map, then at threshold, min_size and background."
+        )
     dropped = receipts["partition"]["result"]["segments"] - receipts["clean"]["result"]["cells"]
     if dropped > max(10, 0.9 * receipts["partition"]["result"]["segments"]):
         found.append(f"{dropped} segments were removed or joined after the partition: is min_size too large?")

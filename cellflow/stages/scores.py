@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import zarr
 from pydantic import Field
 
 from cellflow.core.contingency import Contingency, contingency_block, merge
@@ -16,7 +15,7 @@ from cellflow.core.metrics import scores
 from cellflow.core.schema import Schema
 from cellflow.engine.parts import load_part, save_part
 from cellflow.engine.stage import Context
-from cellflow.engine.store import Demand, Fitted
+from cellflow.engine.store import Array, Demand, Fitted
 
 scores_block = contingency_block
 
@@ -26,7 +25,7 @@ class Params(Schema):
 
     unlabelled: tuple[Annotated[int, Field(ge=0)], ...] = ()
     """Labels of the truth under which nothing is judged. `[0]` if only some cells were annotated; `[]` if 0 is
-    certainly background, so that a cell found there is a false one."""
+    surely background, so that a cell found there is a false one."""
     min_truth_size: int = Field(0, ge=0)
     """True cells of fewer voxels are not judged."""
 
@@ -42,8 +41,8 @@ def run(context: Context, p: Params) -> dict[str, Any]:
     truth, cells = context.volume("truth"), context.volume("cells")
     if truth.shape != cells.shape:
         raise BadInput(
-            f"{context.job.folder}: found a truth of shape {truth.shape}, expected {cells.shape} as the raw volume; "
-            "crop or resample the truth"
+            f"{context.job.folder}: found a truth of shape {truth.shape}, expected {cells.shape} as the raw "
+            "volume; crop or resample the truth"
         )
     folder, grid = context.scratch("tables"), context.fitted().grid()
     context.map("blocks", partial(_task, truth=truth, cells=cells, folder=folder), grid)
@@ -51,7 +50,7 @@ def run(context: Context, p: Params) -> dict[str, Any]:
     return scores(table, unlabelled=p.unlabelled, min_truth_size=p.min_truth_size)
 
 
-def _task(block: Block, truth: "zarr.Array[Any]", cells: "zarr.Array[Any]", folder: Path) -> dict[str, Any]:
+def _task(block: Block, truth: Array, cells: Array, folder: Path) -> dict[str, Any]:
     table = scores_block(np.asarray(truth[block.core]), np.asarray(cells[block.core]))
     save_part(folder, block.id, asdict(table))
     return {}

@@ -11,7 +11,6 @@ from math import ceil
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -24,7 +23,7 @@ from cellflow.core.smoothing import smooth, smoothing_radius
 from cellflow.core.watershed import merge_small, watershed
 from cellflow.engine import store
 from cellflow.engine.stage import Context, Voxel
-from cellflow.engine.store import Demand, Fitted
+from cellflow.engine.store import Array, Demand, Fitted
 
 
 class Params(Schema):
@@ -41,7 +40,7 @@ class Params(Schema):
     gaps in boundaries, and displaces thin ones."""
     min_size: int = Field(100, ge=0)
     """Supervoxels of fewer voxels are dissolved and their place is flooded by their neighbours."""
-    max_distance: float = Field(32.0, ge=1, le=1000)
+    max_distance: float = Field(16.0, ge=1, le=1000)
     """Distances saturate here, in the unit of `sigma_seeds`; about the radius of a large cell. Lower:
     the wide middle of a larger cell is one flat seed, and a thinner halo is read."""
     anisotropic: bool = True
@@ -154,11 +153,11 @@ def run(context: Context, p: Params) -> dict[str, Any]:
     return {"supervoxels": int(offsets[-1]), "checksum": store.checksum(parts)}
 
 
-def _cut(
+def _cut(  # noqa: PLR0913, PLR0917 - bound by `run`
     block: Block,
-    boundaries: "zarr.Array[Any]",
-    mask: "zarr.Array[Any] | None",
-    target: "zarr.Array[Any]",
+    boundaries: Array,
+    mask: Array | None,
+    target: Array,
     p: Params,
     voxel_um: Voxel,
 ) -> dict[str, Any]:
@@ -168,9 +167,7 @@ def _cut(
     return {"crc": store.write_block(target, block.core, labels), "supervoxels": count}
 
 
-def _number(
-    block: Block, local: "zarr.Array[Any]", target: "zarr.Array[Any]", offsets: NDArray[np.int64]
-) -> dict[str, Any]:
+def _number(block: Block, local: Array, target: Array, offsets: NDArray[np.int64]) -> dict[str, Any]:
     labels = np.asarray(local[block.core]).astype(np.uint64)
     np.add(labels, np.uint64(offsets[block.id]), out=labels, where=labels > 0)
     return {"crc": store.write_block(target, block.core, labels)}

@@ -59,7 +59,7 @@ def _from_segments(page: tifffile.TiffPage, box: dict[str, slice], lock: Lock) -
         s0, s1 = max(s.start, sample), min(s.stop, sample + samples)
         y0, y1 = max(y.start, top), min(y.stop, top + rows)
         x0, x1 = max(x.start, left), min(x.stop, left + columns)
-        if False:
+        if s0 >= s1 or y0 >= y1 or x0 >= x1:
             continue
         data = _decoded(page, number, lock)
         if data is not None:
