@@ -85,7 +85,7 @@ def pipeline(folder: Path, chosen: argparse.Namespace) -> dict[str, float]:
 
 def kernels(folder: Path, _: argparse.Namespace) -> dict[str, float]:
     """The stages' functions on whole arrays."""
-    from cellflow.core.features import statistics
+    from cellflow.core.edge_table import statistics
     from cellflow.core.graphs import Graph
     from cellflow.core.grid import Grid
     from cellflow.core.labels import look_up

@@ -1,5 +1,6 @@
 """The command line: `cellflow COMMAND --help` explains each."""
 
+import errno
 import json
 import logging
 import os
@@ -29,8 +30,27 @@ STAGES = (
 )
 log = logging.getLogger("cellflow")
 
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+WORKERS = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=os.cpu_count() or 1,
+    show_default="all cores",
+    help="Blocks at once.",
+)
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog="""
+
+def _examples(*lines: str) -> str:
+    return "\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in lines)])
+
+
+@click.group(context_settings=SETTINGS, epilog="""
+\b
+First steps:
+  cellflow info data/root.h5             what is in a file, and the lines for a config
+  cellflow params supervoxels            what can be set in a stage
+  cellflow plan my.yaml                  will it fit?
+
 \b
 The pipeline is run by Snakemake, in the project's folder:
   snakemake --profile profiles/local                            the demo
@@ -39,13 +59,16 @@ The pipeline is run by Snakemake, in the project's folder:
 """)  # fmt: skip
 @click.version_option(cellflow.__version__, prog_name="cellflow")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def cli(debug: bool) -> None:  # noqa: ARG001 - read by main
+def cli(debug: bool) -> None:
     """Cell segmentation of volumes too large for one machine."""
 
 
-@cli.command()
+@cli.command(
+    epilog=_examples("cellflow plan configs/demo.yaml --workers 8"),
+    short_help="What a config will need, and whether it fits here.",
+)
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--workers", default=os.cpu_count() or 1, show_default="all cores", help="Blocks at once.")
+@WORKERS
 def plan(config: Path, workers: int) -> None:
     """Say what CONFIG (YAML) will need: blocks, tasks, memory, disk.
 
@@ -60,16 +83,24 @@ def plan(config: Path, workers: int) -> None:
     check(found, chosen, workers)
 
 
-@cli.command()
-@click.argument("stage", type=click.Choice([s for s in STAGES if s != "ingest"]))
+@cli.command(
+    epilog=_examples("cellflow params partition"), short_help="The manual of a stage: what can be set."
+)
+@click.argument("stage", metavar="STAGE", type=click.Choice([s for s in STAGES if s != "ingest"]))
 def params(stage: str) -> None:
-    """List the parameters of STAGE: default, range, what turning it up does."""
+    """List the parameters of STAGE: type and range, default, what turning it up does.
+
+    STAGE: phantom, normalise, predict, supervoxels, graph, partition, clean, segment, scores, report.
+    """
     from cellflow.manual import manual
 
     click.echo(manual(stage, _module(stage).Params))
 
 
-@cli.command()
+@cli.command(
+    epilog=_examples("cellflow info data/root.h5 --dataset raw", "cellflow info data/stack.tif --axes czyx"),
+    short_help="Shape, type, voxel size of a volume; lines for a config.",
+)
 @click.argument("path")
 @click.option("--dataset", help="Array inside an HDF5 or Zarr file.")
 @click.option("--axes", help="Axes of the array, such as czyx.")
@@ -85,13 +116,16 @@ def info(path: str, dataset: str | None, axes: str | None) -> None:
     click.echo(f"\nsamples:\n  {Path(path).name.split('.')[0]}:\n    raw: {{path: {path}{inside}}}")
 
 
-@cli.command()
+@cli.command(
+    epilog=_examples("cellflow phantom data/tissue --shape 256 512 512 --seed 3 --set photons=20"),
+    short_help="Make a synthetic tissue with its exact truth.",
+)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--shape", nargs=3, type=int, default=(192, 256, 256), show_default=True, help="Voxels z y x.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed is another tissue.")
 @click.option("--set", "more", multiple=True, metavar="KEY=VALUE", help="Any of `cellflow params phantom`.")
 @click.option("--block", nargs=3, type=int, default=(128, 128, 128), show_default=True, help="Voxels a task.")
-@click.option("--workers", default=os.cpu_count() or 1, show_default="all cores", help="Blocks at once.")
+@WORKERS
 def phantom(
     folder: Path,
     shape: tuple[int, ...],
@@ -110,7 +144,7 @@ def phantom(
     from cellflow.engine.stage import Job, execute
     from cellflow.engine.store import Storage
 
-    pairs = (item.partition("=") for item in more)
+    pairs = [item.partition("=") for item in more]
     given = {"shape": shape, "seed": seed, **{key: yaml.safe_load(value) for key, _, value in pairs}}
     module = _module("phantom")
     chosen = checked(module.Params, given, "phantom")
@@ -119,12 +153,15 @@ def phantom(
     click.echo(f"{folder / 'phantom'}: raw, truth, boundaries, nuclei")
 
 
-@cli.command()
+@cli.command(
+    epilog=_examples("snakemake --profile profiles/local -n -p      prints these commands"),
+    short_help="Run one stage of one sample, as the Snakemake rules do.",
+)
 @click.argument("name", metavar="STAGE")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("receipts", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--job", "content", required=True, help="JSON with params and storage, as the rules give it.")
-@click.option("--workers", default=1, show_default=True, help="Blocks at once.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Blocks at once.")
 @click.option("--log", "log_file", type=click.Path(path_type=Path), help="Where plain lines go.")
 def run(
     name: str, folder: Path, receipts: tuple[Path, ...], content: str, workers: int, log_file: Path | None
@@ -137,11 +174,12 @@ def run(
     from cellflow.core.schema import checked
     from cellflow.engine.stage import Job, execute
     from cellflow.engine.store import Storage
+    from cellflow.summary import done_line
 
     if log_file:
         _log_to(log_file)
-    module = _module(name.split("-")[0])
-    given = json.loads(content)
+    module = _module(name.split("-", maxsplit=1)[0])
+    given = _job(content)
     chosen = checked(module.Params, given["params"], name)
     job = Job(
         name,
@@ -153,9 +191,13 @@ def run(
         stamp=module.stamp(chosen) if hasattr(module, "stamp") else "",
     )
     execute(module, job, workers)
+    click.echo(done_line(folder, name), err=True)
 
 
-@cli.command()
+@cli.command(
+    epilog=_examples("cellflow summary results/demo/*"),
+    short_help="Scores, seconds, memory of finished samples.",
+)
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
 def summary(folders: tuple[Path, ...]) -> None:
     """Print scores, seconds and peak memory of finished samples: FOLDERS are their results."""
@@ -168,14 +210,16 @@ def main() -> None:
     """Run a command; errors of the user's making end in one line and exit code 2."""
     log.setLevel(logging.INFO)
     log.addHandler(logging.StreamHandler())
+    logging.raiseExceptions = False  # a log on a full disk must not add a page to the one line
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Abort:
+        log.error("cellflow: interrupted")  # noqa: TRY400 - nobody wants the traceback of a Ctrl-C
         sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except Exception as error:  # noqa: BLE001 - the door to the user
+    except Exception as error:
         if "--debug" in sys.argv:
             raise
         code, text = _explained(error)
@@ -193,9 +237,20 @@ def _log_to(file: Path) -> None:
     log.addHandler(handler)
 
 
+def _job(content: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(content)
+        return {"params": found["params"], "storage": found["storage"]}
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadInput(f"--job: found {content!r:.80}, expected JSON with params and storage") from error
+
+
 def _explained(error: Exception) -> tuple[int, str]:
     if isinstance(error, BadInput):
         return 2, str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" at {error.filename}" if error.filename else ""
+        return 2, f"disk full{where}: free some space and run the same command again; it continues from here"
     if isinstance(error, PermissionError):
         return 2, f"{error.filename}: no permission; expected a folder you may write to"
     if isinstance(error, OSError) and error.filename:

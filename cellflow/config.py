@@ -35,8 +35,14 @@ def _plain(name: str) -> str:
     return name
 
 
+def _no_braces(path: str) -> str:
+    if set("{}*?[]") & set(path):
+        raise ValueError("expected a path without { } * ? [ ], which stand for other things in a workflow")
+    return path
+
+
 class Sample(Schema):
-    """The volumes of one specimen. `raw` or `boundaries` is needed, or a `phantom` to make both raw and truth."""
+    """The volumes of one specimen: `raw` or `boundaries`, or a `phantom` to make both raw and truth."""
 
     raw: Source | None = None
     """Intensities. Left out: the boundary map is shown in its place."""
@@ -59,7 +65,7 @@ class Sample(Schema):
 
 
 class Stages(Schema):
-    """Parameters of the stages, where they differ from the defaults; `cellflow params STAGE` explains them."""
+    """Parameters of the stages where they differ from the defaults; `cellflow params STAGE` explains."""
 
     normalise: Normalise = Normalise()
     predict: Predict = Predict()
@@ -75,7 +81,7 @@ class Stages(Schema):
 class Config(Schema):
     """A whole run."""
 
-    results: Annotated[str, Field(min_length=1)]
+    results: Annotated[str, Field(min_length=1), AfterValidator(_no_braces)]
     """Folder for everything that is made; relative to the working folder."""
     samples: Annotated[dict[Annotated[str, AfterValidator(_plain)], Sample], Field(min_length=1)]
     """Specimens by name; each is segmented on its own, side by side."""
@@ -148,9 +154,10 @@ class Config(Schema):
 
 def _same_shape(volumes: dict[str, Volume], where: str) -> None:
     for role, volume in volumes.items():
-        if volume.shape != volumes["raw"].shape:
+        expected = volumes["raw"].shape
+        if volume.shape != expected:
             raise BadInput(
-                f"{where}.{role}: found shape {volume.shape} (z, y, x), expected {volumes['raw'].shape} as raw; "
+                f"{where}.{role}: found shape {volume.shape} (z, y, x), expected {expected} as raw; "
                 "crop or resample it, or check its axes"
             )
 

@@ -6,6 +6,9 @@ from pathlib import Path
 from cellflow.engine.stage import read_receipt, root_path
 from cellflow.stages.report import ORDER
 
+ERROR_MARK = " cellflow: "
+"""Before an error in a log, as the command line writes it."""
+
 
 def table(folder: Path) -> str:
     """Scores, then seconds and peak memory of each stage, then where to look."""
@@ -18,11 +21,30 @@ def table(folder: Path) -> str:
             usage = json.loads(file.read_text())
             total += usage["seconds"]
             worker = usage["worker_peak_mb"] if usage["tasks"] else "-"
-            rows.append(
-                f"  {stage:<18}{usage['tasks']:>7}{usage['seconds']:>10.1f}{worker:>11}{usage['main_peak_mb']:>9}"
-            )
+            row = f"  {stage:<18}{usage['tasks']:>7}{usage['seconds']:>10.1f}{worker:>11}"
+            rows.append(f"{row}{usage['main_peak_mb']:>9}")
     rows += [f"  {'total':<18}{'':>7}{total:>10.1f}", ""]
     return "\n".join([*rows, f"  volumes  {root_path(folder)}", f"  report   {folder / 'report.html'}"])
+
+
+def done_line(folder: Path, stage: str) -> str:
+    """One stage that has ended, for the terminal."""
+    usage = json.loads((folder / "usage" / f"{stage}.json").read_text())
+    tasks = f"{usage['tasks']} tasks" if usage["tasks"] else ""
+    return f"{folder.name:<16}{stage:<20}{tasks:>12}{usage['seconds']:>9.1f} s"
+
+
+def stopped(folder: Path) -> str:
+    """Why a sample is not finished: the last word of every stage that began and has no receipt."""
+    logs = [log for log in (folder / "logs").glob("*.log") if not (folder / f"{log.stem}.json").exists()]
+    rows = [f"  {log.stem}: {_last_word(log)}" for log in sorted(logs, key=lambda log: log.stat().st_mtime)]
+    return "\n".join([f"{folder.name}: not finished; the same command goes on from here", *rows])
+
+
+def _last_word(log: Path) -> str:
+    last = "".join(log.read_text(errors="replace").splitlines()[-1:])
+    _, said, error = last.partition(ERROR_MARK)
+    return error if said else f"stopped without an error (killed? out of memory?); log: {log}"
 
 
 def _scores(folder: Path) -> list[str]:

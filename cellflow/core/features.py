@@ -1,125 +1,86 @@
-"""The edges of the region adjacency graph and what the boundary map says about each, block by block.
+"""The edges of the region adjacency graph and what maps say about each, block by block.
 
-A pair of face-touching voxels (i, i + 1 along one axis) with two different labels is one sample of
-contact. It belongs to the block that owns i, so a block reads its core plus one voxel beyond its upper
-faces, and every pair of the volume is counted exactly once::
+A pair of voxels (i, i + offset) with two different labels is a sample of the edge (smaller label, larger
+label). It belongs to the block that owns i, so every pair of the volume is counted exactly once. For a
+boundary map the offsets are one voxel up along each axis: a block reads its core plus one voxel beyond
+its upper faces, and both voxels of a pair give their value (uint8, probability x 255)::
 
     |ccccccc|r          core of a block, and the one voxel it reads beyond
             |ccccccc|r  its upper neighbour owns that voxel
            ^^           this pair belongs to the first block
 
-Both voxels of a pair give their boundary value (uint8, probability x 255) to the histogram of the edge
-(smaller label, larger label). Histograms are whole numbers: blocks add up in any order, for any cut of
-the volume, to the same table, and the mean, the variance and the quantiles that follow are those of
-all samples. Label 0 is masked: it has no edges.
+For affinities the offsets are those of the channels, of any sign and length, and the channel at i gives
+the value of the pair. Label 0 is masked: it has no edges.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from cellflow.core.affinities import Offsets, checked, is_direct
+from cellflow.core.edge_table import EdgeHistograms, frozen, histograms, merge
 from cellflow.core.errors import BadInput
-from cellflow.core.grid import Triple
+from cellflow.core.grid import Box, Triple, box_shape
 
-FACES = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]])
-"""Owner to neighbour of every kind of pair (z, y, x); no entry may be negative."""
+FACES = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]], np.int64)
+"""Owner to neighbour of every kind of pair of a boundary map (z, y, x)."""
 
 U64 = NDArray[np.uint64]
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
-F64 = NDArray[np.float64]
 Slots = NDArray[np.uint32]
 Edges = tuple[U64, U64, I64, NDArray[np.int32]]
-Rows = tuple[U64, U64, U8, I64]
+Pairs = tuple[Slots, U8]
 
 
-@dataclass(frozen=True)
-class EdgeHistograms:
-    """How often each boundary value was seen at each edge: one row per (u, v, value), sorted, unique."""
+class AffinityEdges(NamedTuple):
+    """Two graphs on the same labels; an edge may be in both, each with the samples of its own channels.
 
-    u: U64
-    v: U64
-    """The labels of the edge, u < v."""
-    value: U8
-    """Boundary probability x 255."""
-    count: I64
-    """Voxels that showed this value; a pair of voxels counts two."""
+    Kept apart because a solver treats them apart (a long-range edge may forbid a merge, it never joins
+    what does not touch); each merges, is stored and is summarised as the edges of a boundary map are.
+    """
 
-
-@dataclass(frozen=True)
-class EdgeTable:
-    """One row per edge, sorted by (u, v). Values are probabilities in 0..1; quantiles are (m, how many)."""
-
-    edges: U64
-    """(m, 2): the two labels, smaller first."""
-    size: I64
-    """Area of the contact in voxel pairs."""
-    mean: F64
-    variance: F64
-    """Mean squared distance from the mean (divided by n, not n - 1)."""
-    minimum: F64
-    maximum: F64
-    quantiles: F64
+    local: EdgeHistograms
+    """The region adjacency graph: pairs of direct neighbours."""
+    long_range: EdgeHistograms
+    """Pairs at all other offsets."""
 
 
 def edges_block(labels: U64, boundaries: U8, core_shape: Triple) -> EdgeHistograms:
-    """Histogram rows of the pairs that a block owns.
+    """Histograms of the pairs that a block owns; a pair is two samples.
 
     `labels` and `boundaries` (z, y, x) are the core plus one voxel beyond its upper faces; at the end
     of the volume there is nothing beyond, and the axis is as long as the core. Labels may be any
     uint64. Raises BadInput if shapes or dtypes do not fit. Cost: at the peak 17 bytes per pair besides the
-    input (6 per voxel for supervoxels of 2000 voxels), 130 where every pair is an edge of its own, as in noise.
+    input (6 per voxel for supervoxels of 2000 voxels), 130 where every pair is an edge of its own.
     """
     _check(labels, boundaries, core_shape)
-    labels, boundaries = _frozen(labels), _frozen(boundaries)
-    u, v, pairs, slot, values = _collect(labels, boundaries, core_shape)
-    order = np.lexsort((v, u))
-    stops = 2 * np.cumsum(pairs[order])
-    samples = _gather(slot, values, stops[np.argsort(order)] - 2 * pairs)
-    del slot, values  # the rows are the peak: make room
-    value, count, rows = _histograms(samples, stops)
-    return EdgeHistograms(np.repeat(u[order], rows), np.repeat(v[order], rows), value, count)
+    z, y, x = core_shape
+    core = slice(0, z), slice(0, y), slice(0, x)
+    return histograms(*_samples(labels, boundaries, FACES, core, per_pair=2))
 
 
-def merge(parts: Sequence[EdgeHistograms]) -> EdgeHistograms:
-    """The rows of all parts, equal (u, v, value) added up.
+def edges_block_affinities(labels: U64, affinities: U8, offsets: Offsets, crop: Box) -> AffinityEdges:
+    """Histograms of the pairs (i, i + offset) whose voxel i a block owns; a pair is one sample.
 
-    Associative, commutative and exact, so parts may be merged in any order and grouping. Cost: linear
-    in the rows times log2 of the number of parts; at the peak twice the memory of the parts besides them.
+    `labels` (z, y, x) are the outer box, `affinities` (c, z, y, x) the core alone: no other voxel has a
+    say; `crop` is the core in coordinates of outer. Outer must reach `affinities.reach(offsets)` beyond
+    the core, or to the end of the volume; what lies beyond it is taken to be outside. A sample is the
+    boundary probability 255 - affinity, so that values mean the same as those of a boundary map.
+    Offsets of one step along one axis give the region adjacency graph, all others the long-range edges;
+    two channels of the same pair are two samples. Labels may be any uint64. Raises BadInput if shapes,
+    dtypes or offsets do not fit. Channels are counted one after the other, so that the peak is that of
+    one: 17 bytes per pair at most besides the input and the histograms.
     """
-    none = np.empty(0, np.uint64)
-    queue = list(parts) or [EdgeHistograms(none, none, none.astype(np.uint8), none.astype(np.int64))]
-    while len(queue) > 1:
-        pairs = zip(queue[::2], queue[1::2], strict=False)
-        merged = [EdgeHistograms(*_merge_sorted(_columns(a), _columns(b))) for a, b in pairs]
-        queue = merged + queue[2 * len(merged) :]
-    return queue[0]
-
-
-def statistics(rows: EdgeHistograms, quantiles: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 0.9)) -> EdgeTable:
-    """Size, moments, extremes and quantiles of every edge, of all its samples.
-
-    The q-quantile is the smallest value that at least the fraction q of the samples does not exceed:
-    always a value that occurs, with no interpolation (`numpy.quantile(..., method="inverted_cdf")`).
-    Mean and variance come from whole-number sums, correctly for any number of samples below 1e14.
-    Raises BadInput for a quantile outside 0..1.
-    """
-    wanted = np.asarray(quantiles, np.float64).reshape(-1)
-    if not ((wanted >= 0) & (wanted <= 1)).all():
-        raise BadInput(
-            f"quantiles of edge features: found {list(quantiles)}, expected numbers from 0 to 1;"
-            " write the median as 0.5, not 50"
-        )
-    u, v, value, count = _columns(rows)
-    first = np.flatnonzero(np.append(u.size > 0, (u[1:] != u[:-1]) | (v[1:] != v[:-1])))
-    counts, moments, at_quantiles = _summarise(value, count, np.append(first, u.size), wanted)
-    mean, variance, minimum, maximum = moments
-    edges = np.stack([u[first], v[first]], axis=1)
-    return EdgeTable(edges, counts // 2, mean, variance, minimum, maximum, at_quantiles)
+    _check_affinities(labels, affinities, offsets, crop)
+    found: tuple[list[EdgeHistograms], list[EdgeHistograms]] = ([], [])
+    for step, direct, channel in zip(checked(offsets), is_direct(offsets), affinities, strict=True):
+        edges, samples, stops = _samples(labels, channel, step[None], crop, per_pair=1)
+        np.invert(samples, out=samples)  # 255 - affinity
+        found[0 if direct else 1].append(histograms(edges, samples, stops))
+    return AffinityEdges(*(merge(parts) for parts in found))
 
 
 def _check(labels: U64, boundaries: U8, core_shape: Triple) -> None:
@@ -133,58 +94,84 @@ def _check(labels: U64, boundaries: U8, core_shape: Triple) -> None:
         )
 
 
-def _frozen(array: NDArray[Any]) -> NDArray[Any]:
-    # Arrays that come over the network are read-only: one compiled kernel serves them and all others.
-    array = np.ascontiguousarray(array).view()
-    array.flags.writeable = False
-    return array
+def _check_affinities(labels: U64, affinities: U8, offsets: Offsets, crop: Box) -> None:
+    expected = (len(checked(offsets)), *box_shape(crop))
+    typed = labels.dtype == np.uint64 and affinities.dtype == np.uint8
+    within = labels.ndim == 3 and all(
+        0 <= s.start <= s.stop <= n for s, n in zip(crop, labels.shape, strict=True)
+    )
+    if not typed or not within or affinities.shape != expected:
+        raise BadInput(
+            f"edge features: found labels {labels.dtype} {labels.shape} and affinities {affinities.dtype}"
+            f" {affinities.shape}, expected uint64 around the core and uint8 (probability x 255)"
+            f" {expected}, one channel per offset; convert them before and read affinities of the core"
+        )
 
 
-def _columns(rows: EdgeHistograms) -> Rows:
-    return _frozen(rows.u), _frozen(rows.v), _frozen(rows.value), _frozen(rows.count)
+def _samples(labels: U64, values: U8, offsets: I64, crop: Box, *, per_pair: int) -> tuple[U64, U8, I64]:
+    """Edges, sorted; their samples, edge after edge; where those of each edge end."""
+    core = tuple(s.start for s in crop), tuple(s.stop for s in crop)
+    u, v, pairs, slot, seen = _collect(frozen(labels), frozen(values), frozen(offsets), core, per_pair)
+    order = np.lexsort((v, u))
+    stops = per_pair * np.cumsum(pairs[order])
+    samples = _gather(slot, seen, stops[np.argsort(order)] - per_pair * pairs)
+    return np.stack([u[order], v[order]], axis=1), samples, stops
 
 
 @njit(cache=True, nogil=True)
-def _collect(labels: U64, boundaries: U8, core: Triple) -> tuple[U64, U64, I64, Slots, U8]:
-    """Edges in the order of their first pair, and for every pair its edge and its two values."""
+def _collect(
+    labels: U64, values: U8, offsets: I64, core: tuple[Triple, Triple], per_pair: int
+) -> tuple[U64, U64, I64, Slots, U8]:
+    """Edges in the order of their first pair, and for every pair its edge and its samples.
+
+    With one sample per pair it is the value at the owner; with two, also the one at the neighbour.
+    """
+    (z0, y0, x0), (z1, y1, x1) = core
+    nz, ny, nx = labels.shape
     room = 4096
-    while room < core[2]:  # a row never needs more; the hash table wants a power of two
+    while room < x1 - x0:  # a row never needs more; the hash table wants a power of two
         room *= 2
-    slot, values = np.empty(room, np.uint32), np.empty((room, 2), np.uint8)
+    slot, seen = np.empty(room, np.uint32), np.empty((room, per_pair), np.uint8)
     u, v, size = np.empty(room, np.uint64), np.empty(room, np.uint64), np.zeros(room, np.int64)
     table = np.full(2 * room, -1, np.int32)
     n_edges, pair = 0, 0
-    nz, ny, nx = labels.shape
-    for z in range(core[0]):
-        for y in range(core[1]):
-            for dz, dy, dx in FACES:
-                if z + dz >= nz or y + dy >= ny:
+    for z in range(z0, z1):
+        for y in range(y0, y1):
+            for dz, dy, dx in offsets:
+                first, end = max(x0, -dx), min(x1, nx - dx)
+                if not (0 <= z + dz < nz and 0 <= y + dy < ny and first < end):
                     continue
-                if n_edges + core[2] > u.size:
+                if n_edges + end - first > u.size:
                     u, v, size, table = _double(u, v, size)
-                if pair + core[2] > slot.size:
+                if pair + end - first > slot.size:
                     slot = np.concatenate((slot, np.empty_like(slot)))
-                    values = np.concatenate((values, np.empty_like(values)))
-                n = min(core[2], nx - dx)
-                ids = labels[z, y, :n], labels[z + dz, y + dy, dx:]
-                seen = boundaries[z, y], boundaries[z + dz, y + dy, dx:]
-                n_edges, pair = _row(ids, seen, (u, v, size, table), (slot, values), (n_edges, pair))
-    return u[:n_edges], v[:n_edges], size[:n_edges], slot[:pair], values[:pair]
+                    seen = np.concatenate((seen, np.empty_like(seen)))
+                ids = labels[z, y, first:end], labels[z + dz, y + dy, first + dx : end + dx]
+                ez, ey, ex = (dz, dy, dx) if per_pair == 2 else (0, 0, 0)
+                owners = values[z - z0, y - y0, first - x0 : end - x0]
+                others = values[z - z0 + ez, y - y0 + ey, first - x0 + ex : end - x0 + ex]
+                n_edges, pair = _row(
+                    ids, (owners, others), (u, v, size, table), (slot, seen), (n_edges, pair)
+                )
+    return u[:n_edges], v[:n_edges], size[:n_edges], slot[:pair], seen[:pair]
 
 
 @njit(cache=True, nogil=True)
 def _row(
-    ids: tuple[U64, U64], seen: tuple[U8, U8], edges: Edges, pairs: tuple[Slots, U8], filled: tuple[int, int]
+    ids: tuple[U64, U64], values: tuple[U8, U8], edges: Edges, pairs: Pairs, filled: tuple[int, int]
 ) -> tuple[int, int]:
     """Pairs between two rows of voxels. Written into the loops of `_collect` it is 1.4 times slower."""
-    (here, there), (u, v, size, table), (slot, values), (n_edges, pair) = ids, edges, pairs, filled
+    (here, there), (u, v, size, table), (slot, seen), (n_edges, pair) = ids, edges, pairs, filled
     edge, last_a, last_b = 0, np.uint64(0), np.uint64(0)
+    since = pair  # where the pairs of this edge begin
+    last = seen.shape[1] - 1  # a single sample is written twice: cheaper than to ask
     for x in range(here.size):
         a, b = here[x], there[x]
         if a == b or min(a, b) == 0:
             continue
         if a != last_a or b != last_b:  # along a face the next pair is the same edge
-            last_a, last_b = a, b
+            size[edge] += pair - since
+            last_a, last_b, since = a, b, pair
             low, high = min(a, b), max(a, b)
             cell = _find(table, u, v, low, high)
             edge = table[cell]
@@ -193,9 +180,9 @@ def _row(
                 u[edge], v[edge], table[cell] = low, high, edge
                 n_edges += 1
         slot[pair] = edge
-        values[pair, 0], values[pair, 1] = seen[0][x], seen[1][x]
-        size[edge] += 1
+        seen[pair, 0], seen[pair, last] = values[0][x], values[1][x]
         pair += 1
+    size[edge] += pair - since
     return n_edges, pair
 
 
@@ -221,80 +208,12 @@ def _double(u: U64, v: U64, size: I64) -> Edges:
 
 
 @njit(cache=True, nogil=True)
-def _gather(slot: Slots, values: U8, position: I64) -> U8:
-    """The values of one edge after those of the other; `position` is where each edge starts."""
-    samples = np.empty(2 * slot.size, np.uint8)
+def _gather(slot: Slots, seen: U8, position: I64) -> U8:
+    """The samples of one edge after those of the other; `position` is where each edge starts."""
+    samples = np.empty(seen.size, np.uint8)
+    per_pair = seen.shape[1]
     for pair in range(slot.size):
         at = position[slot[pair]]
-        samples[at], samples[at + 1] = values[pair]
-        position[slot[pair]] = at + 2
+        samples[at], samples[at + per_pair - 1] = seen[pair, 0], seen[pair, per_pair - 1]
+        position[slot[pair]] = at + per_pair
     return samples
-
-
-@njit(cache=True, nogil=True)
-def _histograms(samples: U8, stops: I64) -> tuple[U8, I64, I64]:
-    """Values and counts of every run of samples, and how many values a run has. Uses `samples` up."""
-    histogram, count = np.zeros(256, np.int64), np.empty(samples.size, np.int64)
-    rows = np.zeros(stops.size, np.int64)
-    start, row = 0, 0
-    for edge in range(stops.size):
-        for sample in samples[start : stops[edge]]:
-            histogram[sample] += 1
-        start = stops[edge]
-        for value in range(256):
-            if histogram[value] > 0:
-                samples[row], count[row] = value, histogram[value]  # at most as many values as samples
-                histogram[value] = 0
-                rows[edge] += 1
-                row += 1
-    return samples[:row].copy(), count[:row].copy(), rows
-
-
-@njit(cache=True, nogil=True)
-def _merge_sorted(a: Rows, b: Rows) -> Rows:
-    (a_u, a_v, a_w, a_count), (b_u, b_v, b_w, b_count) = a, b
-    m, n = a_u.size, b_u.size
-    u, v = np.empty(m + n, np.uint64), np.empty(m + n, np.uint64)
-    value, count = np.empty(m + n, np.uint8), np.zeros(m + n, np.int64)
-    i, j, k = 0, 0, 0
-    while i < m or j < n:
-        left = i < m and (j == n or (a_u[i], a_v[i], a_w[i]) <= (b_u[j], b_v[j], b_w[j]))
-        right = j < n and (i == m or (b_u[j], b_v[j], b_w[j]) <= (a_u[i], a_v[i], a_w[i]))
-        if left:
-            u[k], v[k], value[k], count[k] = a_u[i], a_v[i], a_w[i], a_count[i]
-            i += 1
-        if right:
-            u[k], v[k], value[k] = b_u[j], b_v[j], b_w[j]
-            count[k] += b_count[j]
-            j += 1
-        k += 1
-    return u[:k], v[:k], value[:k], count[:k]  # what lies behind was never written and goes with the view
-
-
-@njit(cache=True, nogil=True)
-def _summarise(value: U8, count: I64, bounds: I64, quantiles: F64) -> tuple[I64, F64, F64]:
-    """Samples of each edge; in rows the mean, variance, minimum, maximum; in columns the quantiles."""
-    counts = np.zeros(bounds.size - 1, np.int64)
-    moments, at_quantiles = np.empty((4, counts.size)), np.empty((counts.size, quantiles.size))
-    for edge in range(counts.size):
-        first, stop = bounds[edge], bounds[edge + 1]
-        n, total = 0, 0
-        for row in range(first, stop):
-            n += count[row]
-            total += count[row] * value[row]
-        # Around a whole number near the mean: n x sum of squares would leave int64 at 1e7 samples.
-        near, squares = total // n, 0
-        for row in range(first, stop):
-            squares += count[row] * (value[row] - near) ** 2
-        counts[edge] = n
-        moments[0, edge] = total / (255 * n)
-        moments[1, edge] = (squares / n - ((total - n * near) / n) ** 2) / 255**2
-        moments[2, edge], moments[3, edge] = value[first] / 255, value[stop - 1] / 255
-        for k in range(quantiles.size):
-            last = max(np.ceil(n * quantiles[k] - 1), 0)  # position of the quantile among the samples
-            row, below = first, count[first]
-            while below <= last:
-                row += 1
-                below += count[row]
-            at_quantiles[edge, k] = value[row] / 255
-    return counts, moments, at_quantiles

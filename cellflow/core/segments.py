@@ -60,7 +60,7 @@ def _grow(edges: I64, segments: I64) -> None:
 def fill_enclosed(edges: I64, segments: I64, sizes: I64, open_: Flags, largest: int) -> I64:
     """The segments after each that has a single neighbour and at most `largest` voxels joins it.
 
-    `open_` flags segments that touch the border of the volume or the masked outside: they are no holes.
+    `open_` flags segments that touch the border of the volume: they are no holes.
     """
     pairs = segments[edges]
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]

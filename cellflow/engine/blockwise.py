@@ -66,12 +66,16 @@ def map_blocks(
             journal.close()
     missing = [block.id for block in planned if block.id not in journal.done]
     if missing:
-        raise _failure(state, missing, label)
+        shown = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
+        remedy = f"Run the same command again to retry only these: [{shown}]"
+        raise BlocksFailed(_failure(state, missing, remedy))
     return [journal.done[block.id] for block in planned]
 
 
 def _drain(task: Task, todo: list[Item], executor: Executor, state: _Pass) -> None:
-    window = WAITING_PER_WORKER * max(1, getattr(executor, "workers", 1))
+    workers = getattr(executor, "workers", 1)
+    # A serial executor is done with a block when `submit` returns: write it down before the next.
+    window = 1 if workers == 1 else WAITING_PER_WORKER * workers
     queue = iter(todo)
     running: dict[Future[Any], Item] = {}
     while True:
@@ -126,17 +130,18 @@ def _note(error: BaseException, block: Item, state: _Pass) -> bool:
     same = len(set(state.errors.values())) == 1
     hopeless = min(SAME_ERROR_STOPS, state.total)
     if not state.succeeded and same and sum(state.attempts.values()) >= hopeless * ATTEMPTS:
-        raise _failure(state, sorted(state.errors), state.progress.label) from error
+        remedy = (
+            "All failed alike, so the others were not tried. Mend the cause and run the same command again"
+        )
+        raise BlocksFailed(_failure(state, sorted(state.errors), remedy)) from error
     return state.attempts[block.id] >= ATTEMPTS
 
 
-def _failure(state: _Pass, missing: list[int], label: str) -> BlocksFailed:
-    first = missing[0]
-    shown = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
-    return BlocksFailed(
-        f"{label}: {len(missing)} of {state.total} blocks failed, first block {first}: "
-        f"{state.errors.get(first, 'not run')}. Run the same command again to retry only these: [{shown}]. "
-        f"Tracebacks: {state.journal.path}"
+def _failure(state: _Pass, failed: list[int], remedy: str) -> str:
+    first = failed[0]
+    return (
+        f"{state.progress.label}: {len(failed)} of {state.total} blocks failed, first block {first}: "
+        f"{state.errors.get(first, 'not run')}. {remedy}. Tracebacks: {state.journal.path}"
     )
 
 

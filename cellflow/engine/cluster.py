@@ -11,6 +11,9 @@ THREADS = dict.fromkeys(
 )
 """One thread a worker: a stage scales by workers, and threads that spin slow their neighbours down."""
 
+ERRORS_ONLY = {"DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "error"}
+"""Dask reads its log level as it is imported."""
+
 
 class SerialExecutor(Executor):
     """Runs each call at once in the caller; states the whole semantics of an executor."""
@@ -37,10 +40,10 @@ def executor(workers: int) -> Iterator[Executor]:
     if workers <= 1:
         yield SerialExecutor()
         return
+    os.environ.update(THREADS | ERRORS_ONLY)
     import dask  # noqa: PLC0415 - half a second that a serial run need not pay
     from distributed import Client, LocalCluster  # noqa: PLC0415
 
-    os.environ.update(THREADS)
     with (
         dask.config.set(_settings()),
         LocalCluster(
@@ -49,6 +52,7 @@ def executor(workers: int) -> Iterator[Executor]:
             host="127.0.0.1",
             security=True,
             dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # a free port, also side by side
             memory_limit=0,
         ) as cluster,
         Client(cluster) as client,
@@ -60,11 +64,12 @@ def executor(workers: int) -> Iterator[Executor]:
 
 def _settings() -> dict[str, Any]:
     return {
-        "distributed.nanny.pre-spawn-environ": THREADS,  # without the default's malloc trimming
+        "distributed.nanny.pre-spawn-environ": THREADS | ERRORS_ONLY,  # without the default's malloc trimming
         "distributed.scheduler.allowed-failures": 3,
         "distributed.worker.multiprocessing-method": "spawn",
+        # Ctrl-C reaches the whole terminal group; the stage ends its workers, which need not complain.
+        "distributed.worker.preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
         "distributed.scheduler.http.routes": [],
         "distributed.worker.http.routes": [],
         "distributed.admin.tick.limit": "1 minute",
-        "distributed.logging.distributed": "error",
     }

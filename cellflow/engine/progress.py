@@ -4,7 +4,7 @@ import logging
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tqdm import tqdm
 
@@ -19,7 +19,7 @@ class Progress:
         self.label, self.total, self.done = label, total, done
         self._resumed, self._start = done, time.monotonic()
         self._said = self._start
-        self._bar: tqdm[None] | None = None
+        self._bar: tqdm[Any] | None = None
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():

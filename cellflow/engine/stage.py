@@ -142,12 +142,15 @@ class Context:
         label = f"{self.job.folder.name} {self.job.name}" + (f" ({name})" if name != "blocks" else "")
         return map_blocks(task, blocks, self.pool, journal, label)
 
-    def pyramid(self, name: str, voxel_um: Voxel, *, flat: bool = False) -> None:
-        """Write the coarser levels of a volume that `create` gave (none if `flat`), and its OME metadata."""
+    def pyramid(self, name: str, voxel_um: Voxel) -> None:
+        """Write the coarser levels of a volume that `create` gave, and its OME metadata.
+
+        All images of a sample have the same levels: OME-Zarr asks that of labels and their image.
+        """
         kind = dict(self.images)[name]
         folder = self.work / "volumes" / name
         finer = store.open_read(folder / "0")
-        found = ome.levels(finer.shape, voxel_um)[: 1 if flat else None]
+        found = ome.levels(finer.shape, voxel_um)
         for i, (above, level) in enumerate(pairwise(found), start=1):
             step = _step(above.factor, level.factor)
             like = self.job.storage.fitted(level.shape)
@@ -223,13 +226,15 @@ def _prepare(job: Job, key: str) -> Path:
 
 def _publish(job: Job, work: Path) -> None:
     """Move what the stage made to its place. Idempotent, so a kill between two moves does no harm."""
-    volumes = sorted((work / "volumes").glob("*"))
+    volumes = work / "volumes"
+    for left in volumes.rglob("*.partial"):
+        left.unlink()  # by a worker that was killed while it wrote
     with lock.waiting(job.folder / ".locks" / "publish", f"results of {job.folder}"):
-        for volume in volumes:
+        for volume in sorted(volumes.glob("*")):
             _move(volume, volume_path(job.folder, volume.name))
         if (work / "files").exists():
             _move(work / "files", job.folder / job.name)
-        if volumes:
+        if volumes.exists():
             ome.write_root(root_path(job.folder))
     journals = job.folder / "journal" / job.name
     shutil.rmtree(journals, ignore_errors=True)

@@ -23,7 +23,7 @@ from cellflow.core.schema import Schema, Shape3
 from cellflow.engine.atomic import flush_folder
 
 Kind = Literal["intensity", "labels"]
-Array: TypeAlias = "zarr.Array[Any]"
+Array: TypeAlias = zarr.Array[Any]
 """A volume on disk."""
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellflow.core.features import EdgeTable
+from cellflow.core.edge_table import EdgeTable
 from cellflow.core.nodes import NodeTable
 from cellflow.engine.parts import load_part
 

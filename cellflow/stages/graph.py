@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cellflow.core import features, nodes
+from cellflow.core import edge_table, features, nodes
 from cellflow.core.errors import BadInput
 from cellflow.core.grid import Block, box_shape
 from cellflow.core.schema import Schema
@@ -42,11 +42,14 @@ class NodeRange:
     id: int
     start: int
     stop: int
+    edge_blocks: tuple[int, ...]
+    """Blocks that have edges whose smaller node lies in the range: the files to open."""
+    node_blocks: tuple[int, ...]
 
 
 def graph_block(
     labels: NDArray[np.uint64], boundaries: NDArray[np.uint8], core: Block
-) -> tuple[features.EdgeHistograms, nodes.NodeTable]:
+) -> tuple[edge_table.EdgeHistograms, nodes.NodeTable]:
     """Edges and nodes that a block owns; the arrays reach one voxel beyond its upper faces."""
     shape = box_shape(core.core)
     origin = (core.core[0].start, core.core[1].start, core.core[2].start)
@@ -75,11 +78,8 @@ def run(context: Context, p: Params) -> dict[str, Any]:
         _count, labels=context.volume("supervoxels"), boundaries=context.volume("boundaries"), folder=parts
     )
     seen = context.map("blocks", count, grid)
-    ranges = [
-        NodeRange(i, start, min(start + NODES_PER_RANGE, total + 1))
-        for i, start in enumerate(range(1, total + 1, NODES_PER_RANGE))
-    ]
-    merge = partial(_merge, seen=seen, parts=parts, table=table, quantiles=p.quantiles)
+    ranges = _ranges(total, seen)
+    merge = partial(_merge, parts=parts, table=table, quantiles=p.quantiles)
     merged = context.map("merge", merge, ranges)
     return {
         "nodes": total,
@@ -95,7 +95,7 @@ def _count(block: Block, labels: Array, boundaries: Array, folder: Path) -> dict
     edges, found = graph_block(np.asarray(labels[z, y, x]), np.asarray(boundaries[z, y, x]), block)
     save_part(folder / "edges", block.id, asdict(edges))
     save_part(folder / "nodes", block.id, asdict(found))
-    return {"u": _ends(edges.u), "id": _ends(found.id)}
+    return {"u": _ends(edges.edges[:, 0]), "id": _ends(found.id)}
 
 
 def _ends(ids: NDArray[np.uint64]) -> list[int]:
@@ -103,25 +103,34 @@ def _ends(ids: NDArray[np.uint64]) -> list[int]:
     return [int(ids[0]), int(ids[-1])] if ids.size else [1, 0]
 
 
-def _merge(
-    wanted: NodeRange, seen: list[dict[str, Any]], parts: Path, table: Path, quantiles: Sequence[float]
-) -> dict[str, Any]:
-    edge_rows = [features.EdgeHistograms(**rows) for rows in _rows_in(wanted, seen, parts / "edges", "u")]
-    node_rows = [nodes.NodeTable(**rows) for rows in _rows_in(wanted, seen, parts / "nodes", "id")]
-    edges = features.statistics(features.merge(edge_rows), quantiles)
+def _ranges(total: int, seen: list[dict[str, Any]]) -> list[NodeRange]:
+    """Nodes 1 to `total` in ranges, each with the blocks that know of them."""
+    ends = {name: np.array([part[name] for part in seen]) for name in ("u", "id")}
+
+    def blocks(name: str, start: int, stop: int) -> tuple[int, ...]:
+        first, last = ends[name].T
+        return tuple(np.flatnonzero((first < stop) & (last >= start)).tolist())
+
+    bounds = [(a, min(a + NODES_PER_RANGE, total + 1)) for a in range(1, total + 1, NODES_PER_RANGE)]
+    return [NodeRange(i, a, b, blocks("u", a, b), blocks("id", a, b)) for i, (a, b) in enumerate(bounds)]
+
+
+def _merge(wanted: NodeRange, parts: Path, table: Path, quantiles: Sequence[float]) -> dict[str, Any]:
+    edges = edge_table.statistics(edge_table.merge(_edges_in(wanted, parts / "edges")), quantiles)
     save_part(table / "edges", wanted.id, asdict(edges))
-    save_part(table / "nodes", wanted.id, asdict(nodes.merge(node_rows)))
+    save_part(table / "nodes", wanted.id, asdict(nodes.merge(_nodes_in(wanted, parts / "nodes"))))
     return {"edges": len(edges.edges), "contacts": int(edges.size.sum())}
 
 
-def _rows_in(
-    wanted: NodeRange, seen: list[dict[str, Any]], folder: Path, column: str
-) -> list[dict[str, Any]]:
+def _edges_in(wanted: NodeRange, folder: Path) -> list[edge_table.EdgeHistograms]:
+    found = (edge_table.EdgeHistograms(**load_part(folder, block)) for block in wanted.edge_blocks)
+    return [edge_table.between(rows, wanted.start, wanted.stop) for rows in found]
+
+
+def _nodes_in(wanted: NodeRange, folder: Path) -> list[nodes.NodeTable]:
     found = []
-    for block, part in enumerate(seen):
-        first, last = part[column]
-        if first < wanted.stop and last >= wanted.start:
-            rows = load_part(folder, block)
-            a, b = np.searchsorted(rows[column], np.array([wanted.start, wanted.stop], np.uint64))
-            found.append({name: values[a:b] for name, values in rows.items()})
+    for block in wanted.node_blocks:
+        rows = load_part(folder, block)
+        a, b = np.searchsorted(rows["id"], np.array([wanted.start, wanted.stop], np.uint64))
+        found.append(nodes.NodeTable(**{name: values[a:b] for name, values in rows.items()}))
     return found

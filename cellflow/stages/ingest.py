@@ -59,8 +59,11 @@ def ingest_block(values: NDArray[Any], role: Role) -> NDArray[Any]:
     if role == "truth":
         return _labels(values)
     if role == "mask":
-        return (values != 0).astype(np.uint8)
-    return _probabilities(values) if role == "boundaries" else values.astype(stored_dtype(role, values.dtype))
+        return np.asarray(values != 0, np.uint8)
+    if role == "boundaries":
+        return _probabilities(values)
+    kept: NDArray[Any] = values.astype(stored_dtype(role, values.dtype))
+    return kept
 
 
 def _labels(values: NDArray[Any]) -> NDArray[np.uint64]:
@@ -109,7 +112,14 @@ def run(context: Context, p: Params) -> dict[str, Any]:
         raise BadInput(
             f"{p.role} {p.source.path}: every voxel is 0, expected an image; is the dataset right?"
         )
+    if p.role == "boundaries" and source.dtype.kind != "f" and high <= 1:
+        raise BadInput(
+            f"boundaries {p.source.path}: found {source.dtype} values that all mean at most 1/255, expected "
+            "probabilities 0 to 1 as float or 0 to 255 as uint8; multiply a binary map by 255"
+        )
     voxel = source.voxel_size_um or (1.0, 1.0, 1.0)
+    if "ingest-raw" in context.job.after:  # one sample, one voxel size: the levels of all its images match
+        voxel = context.voxel_um()
     context.pyramid(p.role, voxel)
     return {
         "role": p.role,

@@ -5,11 +5,11 @@ histogram; histograms add up exactly, so the result does not depend on the block
 """
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cellflow.core.grid import Block
 from cellflow.core.histogram import BINS, Bins
@@ -33,6 +33,12 @@ class Params(Schema):
     """Percentile that becomes 1. Lower it if few very bright spots take up most of the range."""
     per_z: int = Field(0, ge=0)
     """Give each z slice statistics of its own, pooled over this many slices around it; 0 = one for all."""
+
+    @model_validator(mode="after")
+    def _low_below_high(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"expected low below high, found {self.low} and {self.high}")
+        return self
 
 
 def normalise_block(values: NDArray[Any], bins: Bins, *, per_z: bool) -> NDArray[np.int64]:
@@ -80,7 +86,8 @@ def _pooled(counts: NDArray[np.int64], window: int) -> NDArray[np.int64]:
     sums = np.concatenate([np.zeros((1, counts.shape[1]), np.int64), np.cumsum(counts, axis=0)])
     at = np.arange(len(counts))
     start = np.maximum(at - (window - 1) // 2, 0)
-    return sums[np.minimum(at + window // 2 + 1, len(counts))] - sums[start]
+    pooled: NDArray[np.int64] = sums[np.minimum(at + window // 2 + 1, len(counts))] - sums[start]
+    return pooled
 
 
 def _task(block: Block, raw: Array, bins: Bins, per_z: bool, folder: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cellflow.core.edge_table import EdgeTable
 from cellflow.core.errors import BadInput
-from cellflow.core.features import EdgeTable
 from cellflow.core.graphs import Graph
 from cellflow.core.schema import Schema
 from cellflow.engine.atomic import write

@@ -5,14 +5,14 @@ voxels around it; it says how many it needs. A new one is a class in `Predictor`
 """
 
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cellflow.core.grid import Block, Triple
-from cellflow.core.ridge import ridge, ridge_radius
+from cellflow.core.ridge import contrast_radius, ridge_contrast
 from cellflow.core.schema import Schema
 from cellflow.core.smoothing import smooth, smoothing_radius
 from cellflow.engine import store
@@ -21,23 +21,54 @@ from cellflow.engine.store import Array, Demand, Fitted
 
 
 class Membrane(Schema):
-    """Multi-scale ridge filter for bright membranes; needs no training."""
+    """Bright (or dark) membranes, by how sharp and bright they are against their surroundings; no training.
+
+    The defaults suit membranes 2 to 8 voxels thick around cells of 15 to 100 voxels.
+    """
 
     name: Literal["membrane"] = "membrane"
-    sigmas: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0, 1.6)
-    """Scales to look at, about half the membrane's width, in units of the finest voxel."""
-    strength: float = Field(0.1, gt=0)
-    """Curvature that counts as boundary probability 0.5. Lower it for weak membranes."""
+    sigmas: Annotated[tuple[Annotated[float, Field(gt=0, le=100)], ...], Field(min_length=1)] = (
+        1.0,
+        2.0,
+        4.0,
+    )
+    """Scales to look at, about half the membrane's width, in units of the finest voxel. Leave out small ones
+    where noise is found, and large ones where small cells are lost."""
+    window: float = Field(12.0, gt=0, le=1000)
+    """How far the surroundings reach that a voxel is compared with (standard deviation, in units of the
+    finest voxel): about half a cell. Higher: dim regions next to bright ones lose boundaries, and a thicker
+    halo is read."""
+    least_contrast: float = Field(0.005, gt=0)
+    """Contrast of the surroundings below which nothing is amplified, as a share of the normalised range.
+    Raise it if a noisy background is full of boundaries; lower it if dim regions lose theirs."""
+    level: float = Field(1.2, gt=0)
+    """Sharpness and brightness that count as boundary probability 0.5, in units of the local contrast; flat
+    noise lies near 1. Higher: fewer boundaries, so cells merge; lower: more, so they split."""
+    dark: bool = False
+    """Membranes are darker than their surroundings, as in electron microscopy."""
+
+    @model_validator(mode="after")
+    def _window_is_wider(self) -> Self:
+        if self.window <= max(self.sigmas):
+            raise ValueError(f"expected a window above the largest of sigmas, {max(self.sigmas)}")
+        return self
 
     def halo(self, voxel_um: Voxel) -> Triple:
         """Voxels needed around a block."""
-        return ridge_radius(self.sigmas, _pitch(voxel_um))
+        return contrast_radius(self.sigmas, self.window, _pitch(voxel_um))
 
     def __call__(self, values: NDArray[np.float32], voxel_um: Voxel) -> NDArray[np.float32]:
         """Boundary probabilities 0 to 1."""
-        found = ridge(values, self.sigmas, _pitch(voxel_um))
-        probability: NDArray[np.float32] = found / (found + np.float32(self.strength))
-        return probability
+        if self.dark:
+            values = -values
+        found = ridge_contrast(values, self.sigmas, self.window, self.least_contrast, _pitch(voxel_um))
+        # The fourth power over itself and one: as decisive as a logistic curve, but 0 at 0 and the same
+        # bits on every machine.
+        found /= np.float32(self.level)
+        np.square(found, out=found)
+        np.square(found, out=found)
+        found /= found + np.float32(1)
+        return found
 
 
 class Direct(Schema):
@@ -53,9 +84,10 @@ class Direct(Schema):
         return z, y, x
 
     def __call__(self, values: NDArray[np.float32], voxel_um: Voxel) -> NDArray[np.float32]:
-        """The normalised intensities, cut to 0 to 1."""
+        """The normalised intensities, cut to 0 to 1; above 1 they count as 1 before they are smoothed."""
+        found = np.clip(np.ascontiguousarray(values), np.float32(0), np.float32(1))
         z, y, x = (self.smoothing / p for p in _pitch(voxel_um))
-        return np.clip(smooth(values, (z, y, x)), 0, 1)
+        return np.clip(smooth(found, (z, y, x)), 0, 1, out=found)
 
 
 Predictor = Annotated[Membrane | Direct, Field(discriminator="name")]
@@ -65,7 +97,7 @@ class Params(Schema):
     """Where boundaries come from."""
 
     predictor: Predictor = Membrane()
-    """`membrane`: ridge filter. `none`: the raw channel is the boundary signal."""
+    """`membrane`: bright sheets, by a filter. `none`: the raw channel is the boundary signal."""
 
 
 def predict_block(
@@ -78,12 +110,12 @@ def predict_block(
 
 
 def demand(like: Fitted, dtype: DTypeLike, p: Params, voxel_um: Voxel) -> Demand:
-    """A block with its halo as raw and three times as float32; disk for a byte a voxel and the pyramid."""
+    """A block with its halo as raw and five times as float32; disk for a byte a voxel and the pyramid."""
     grid = like.grid(p.predictor.halo(voxel_um))
     voxels = int(np.prod(grid.largest_outer))
     return Demand(
         tasks=len(grid),
-        worker_bytes=voxels * (18 + np.dtype(dtype).itemsize),
+        worker_bytes=voxels * (22 + np.dtype(dtype).itemsize),
         disk_bytes=int(np.prod(like.shape)) * 8 // 7,
     )
 

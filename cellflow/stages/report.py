@@ -32,9 +32,9 @@ from cellflow.engine.tables import load_nodes
 PLANES = {"xy": 0, "xz": 1, "yz": 2}
 LIBRARIES = ("numpy", "numba", "scipy", "zarr", "dask", "bioimage-cpp", "snakemake")
 ORDER = (
-    "phantom ingest-raw ingest-boundaries ingest-truth ingest-mask normalise predict supervoxels graph "
-    "partition clean segment scores"
-).split()
+    *("phantom", "ingest-raw", "ingest-boundaries", "ingest-truth", "ingest-mask", "normalise", "predict"),
+    *("supervoxels", "graph", "partition", "clean", "segment", "scores"),
+)
 
 
 class Params(Schema):
@@ -93,11 +93,11 @@ def _pictures(context: Context, p: Params, voxel: Voxel) -> list[Picture]:
     found = []
     for plane, axis in PLANES.items():
         if shape[axis] == 1 or min(n for a, n in enumerate(shape) if a != axis) > 1:
-            found += _row(context, p, voxel, plane, _window(shape, axis, p))
+            found += _row(context, voxel, plane, _window(shape, axis, p))
     return found
 
 
-def _row(context: Context, p: Params, voxel: Voxel, plane: str, box: Box) -> list[Picture]:
+def _row(context: Context, voxel: Voxel, plane: str, box: Box) -> list[Picture]:
     axis = PLANES[plane]
     pixel = (voxel[0 if axis else 1], voxel[1 if axis == 2 else 2])
     raw = _grey(_slice(context.volume("raw"), box, axis))
@@ -112,7 +112,7 @@ def _row(context: Context, p: Params, voxel: Voxel, plane: str, box: Box) -> lis
     if "scores" in context.job.after:
         shown.append(("truth", overlay_png(raw, _slice(context.volume("truth"), box, axis), pixel)))
     at = f"{'zyx'[axis]} = {box[axis].start} of {context.volume('raw').shape[axis]}"
-    return [Picture(plane=plane, title=title, png=png, caption=at) for title, png in shown]  # type: ignore[arg-type]
+    return [Picture(plane=plane, title=title, png=png, caption=at) for title, png in shown]
 
 
 def _window(shape: tuple[int, ...], axis: int, p: Params) -> Box:

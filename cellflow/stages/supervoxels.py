@@ -54,8 +54,8 @@ class Params(Schema):
         A distance needs the boundaries within `max_distance`, a smoothed distance those of all voxels
         under the kernel, a local maximum those of its neighbours. With the sum of the three, distances and
         seeds in the core are those of the whole volume, bit for bit, and so are the smoothed heights. A
-        cell that reaches deeper into the halo may still be cut otherwise than in the whole: its seed there, or
-        the end of its plateau, is only seen in part. A full guarantee would need the largest cell as halo.
+        cell that reaches deeper into the halo may still be cut otherwise than in the whole: its seed there,
+        or the end of its plateau, is only seen in part. A full guarantee would need the largest cell as halo.
         """
         pitch = self.pitch(voxel_size_um)
         seeds = (smoothing_radius(self.sigma_seeds / s) + 1 for s in pitch)
@@ -129,7 +129,7 @@ def demand(like: Fitted, p: Params, voxel_um: Voxel) -> Demand:
     return Demand(
         tasks=2 * len(grid),
         worker_bytes=int(np.prod(grid.largest_outer)) * 16 + int(np.prod(grid.largest_core)) * 16,
-        disk_bytes=int(np.prod(like.shape)) * 12,
+        disk_bytes=int(np.prod(like.shape)) * (4 + 8 * 8 // 7),
     )
 
 
@@ -149,7 +149,7 @@ def run(context: Context, p: Params) -> dict[str, Any]:
     offsets = np.cumsum([0, *counts])
     number = partial(_number, local=local, target=target, offsets=offsets)
     parts = context.map("number", number, like.grid())
-    context.pyramid("supervoxels", voxel_um, flat=True)
+    context.pyramid("supervoxels", voxel_um)
     return {"supervoxels": int(offsets[-1]), "checksum": store.checksum(parts)}
 
 

@@ -1,13 +1,17 @@
+import logging
 import sys
 from pathlib import Path
+from shlex import quote
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import LogEvent, logger
+from snakemake.settings.enums import Quietness
 
 from cellflow.config import from_mapping
 from cellflow.core.errors import BadInput
 from cellflow.engine import lock
 from cellflow.plan import check, planned
-from cellflow.summary import table
+from cellflow.summary import stopped, table
 
 if not config:
     raise WorkflowError("no configuration: add --profile profiles/local or --configfile FILE")
@@ -29,10 +33,32 @@ onstart:
         check(planned(CONFIG), CONFIG, workflow.cores or 1)
     except BadInput as error:
         raise WorkflowError(str(error)) from None
+    if Quietness.RULES in workflow.output_settings.quiet:
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(worth_a_line)
 
 
 onsuccess:
-    print("\n\n".join(table(CONFIG.folder(sample)) for sample in CONFIG.samples))
+    print(outcome())
+
+
+onerror:
+    print(outcome())
+
+
+def worth_a_line(record):
+    """Of what Snakemake says while stages run: how many are done, warnings, errors that no stage explains."""
+    if getattr(record, "exception", None) == "RuleException":
+        return False  # the whole command again; the stage has said what was wrong
+    return record.levelno > logging.INFO or getattr(record, "event", None) == LogEvent.PROGRESS
+
+
+def outcome():
+    """The table of every sample that is finished; at the end, where eyes are, why others are not."""
+    folders = [CONFIG.folder(sample) for sample in CONFIG.samples]
+    finished = [folder for folder in folders if (folder / "report.json").exists()]
+    return "\n\n".join([*map(table, finished), *(stopped(f) for f in folders if f not in finished)])
 
 
 def job(stage):
@@ -49,8 +75,8 @@ def workers(wildcards):
     return min(workflow.cores or 1, CONFIG.blocks(wildcards.sample))
 
 
-def command(stage, after="{input}"):
+def command(stage, after="{input:q}"):
     return (
-        f"{sys.executable} -m cellflow run {stage} {RESULTS}/{{wildcards.sample}} {after}"
-        " --job {params.job:q} --workers {threads} --log {log}"
+        f"{quote(sys.executable)} -m cellflow run {stage} {quote(RESULTS)}/{{wildcards.sample}} {after}"
+        " --job {params.job:q} --workers {threads} --log {log:q}"
     )

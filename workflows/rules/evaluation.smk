@@ -13,11 +13,11 @@ rule scores:
         receipt("segment"),
     output:
         receipt("scores"),
-    params:
-        job=job("scores"),
-    threads: workers
     log:
         f"{RESULTS}/{{sample}}/logs/scores.log",
+    threads: workers
+    params:
+        job=job("scores"),
     shell:
         command("scores")
 
@@ -27,9 +27,9 @@ rule report:
         judged,
     output:
         receipt("report"),
-    params:
-        job=job("report"),
     log:
         f"{RESULTS}/{{sample}}/logs/report.log",
+    params:
+        job=job("report"),
     shell:
         command("report")

@@ -15,11 +15,11 @@ def source_file(wildcards):
 rule phantom:
     output:
         receipt("phantom"),
-    params:
-        job=job("phantom"),
-    threads: workers
     log:
         f"{RESULTS}/{{sample}}/logs/phantom.log",
+    threads: workers
+    params:
+        job=job("phantom"),
     shell:
         command("phantom")
 
@@ -29,16 +29,16 @@ rule ingest:
         source_file,
     output:
         receipt("ingest-{role}"),
+    log:
+        f"{RESULTS}/{{sample}}/logs/ingest-{{role}}.log",
     wildcard_constraints:
         role="raw|boundaries|truth|mask",
+    threads: workers
     params:
         job=job("ingest-{role}"),
         after=lambda wildcards, input: [f for f in input if f.endswith("phantom.json")],
-    threads: workers
-    log:
-        f"{RESULTS}/{{sample}}/logs/ingest-{{role}}.log",
     shell:
-        command("ingest-{wildcards.role}", after="{params.after}")
+        command("ingest-{wildcards.role}", after="{params.after:q}")
 
 
 rule normalise:
@@ -46,10 +46,10 @@ rule normalise:
         receipt("ingest-raw"),
     output:
         receipt("normalise"),
-    params:
-        job=job("normalise"),
-    threads: workers
     log:
         f"{RESULTS}/{{sample}}/logs/normalise.log",
+    threads: workers
+    params:
+        job=job("normalise"),
     shell:
         command("normalise")

@@ -18,11 +18,11 @@ rule predict:
         receipt("normalise"),
     output:
         receipt("predict"),
-    params:
-        job=job("predict"),
-    threads: workers
     log:
         f"{RESULTS}/{{sample}}/logs/predict.log",
+    threads: workers
+    params:
+        job=job("predict"),
     shell:
         command("predict")
 
@@ -32,11 +32,11 @@ rule supervoxels:
         boundaries_and_mask,
     output:
         receipt("supervoxels"),
-    params:
-        job=job("supervoxels"),
-    threads: workers
     log:
         f"{RESULTS}/{{sample}}/logs/supervoxels.log",
+    threads: workers
+    params:
+        job=job("supervoxels"),
     shell:
         command("supervoxels")
 
@@ -47,11 +47,11 @@ rule graph:
         receipt("supervoxels"),
     output:
         receipt("graph"),
-    params:
-        job=job("graph"),
-    threads: workers
     log:
         f"{RESULTS}/{{sample}}/logs/graph.log",
+    threads: workers
+    params:
+        job=job("graph"),
     shell:
         command("graph")
 
@@ -61,10 +61,10 @@ rule partition:
         receipt("graph"),
     output:
         receipt("partition"),
-    params:
-        job=job("partition"),
     log:
         f"{RESULTS}/{{sample}}/logs/partition.log",
+    params:
+        job=job("partition"),
     shell:
         command("partition")
 
@@ -75,10 +75,10 @@ rule clean:
         receipt("partition"),
     output:
         receipt("clean"),
-    params:
-        job=job("clean"),
     log:
         f"{RESULTS}/{{sample}}/logs/clean.log",
+    params:
+        job=job("clean"),
     shell:
         command("clean")
 
@@ -89,10 +89,10 @@ rule segment:
         receipt("clean"),
     output:
         receipt("segment"),
-    params:
-        job=job("segment"),
-    threads: workers
     log:
         f"{RESULTS}/{{sample}}/logs/segment.log",
+    threads: workers
+    params:
+        job=job("segment"),
     shell:
         command("segment")

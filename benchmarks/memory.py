@@ -1,0 +1,72 @@
+"""Peak memory of every stage on a small and a large phantom, next to the plan: memory follows the block.
+
+    .venv/bin/python benchmarks/memory.py --sizes 256 640
+
+Runs the whole pipeline from the raw image with Snakemake. Asked: no stage above its plan, and no worker
+of the large volume above 1.2 times that of the small one.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+FOLDER = Path("results/benchmark")
+BIN = Path(sys.executable).parent
+
+
+def main() -> None:
+    """Run and print the table; exit code 1 if a stage needs more than planned."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs=2, default=(256, 640), help="voxels a side")
+    parser.add_argument("--block", type=int, default=128, help="voxels a side of a block")
+    parser.add_argument("--cores", type=int, default=2)
+    chosen = parser.parse_args()
+    runs = [run(size, chosen.block, chosen.cores) for size in chosen.sizes]
+    sys.exit(0 if table(*runs) else 1)
+
+
+def run(size: int, block: int, cores: int) -> dict[str, tuple[int, int, int, int]]:
+    """Planned and measured MB of each stage: worker, worker, own process, own process."""
+    from cellflow.config import load
+    from cellflow.plan import MAIN_BASE, planned
+
+    results = FOLDER / f"memory-{size}"
+    subprocess.run(["rm", "-rf", results], check=True)
+    file = FOLDER / f"memory-{size}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    config = {
+        "results": str(results),
+        "samples": {"tissue": {"phantom": {"shape": [size] * 3, "seed": 5}}},
+        "storage": {"block": [block] * 3},
+    }
+    file.write_text(yaml.safe_dump(config))
+    command = [BIN / "snakemake", "--profile", "profiles/local", "--configfile", file, "--cores", str(cores)]
+    subprocess.run([*command, "--quiet", "all"], check=True)
+    found = {}
+    for row in planned(load(file)):
+        usage = json.loads((results / "tissue" / "usage" / f"{row.stage}.json").read_text())
+        main_mb = (MAIN_BASE + row.demand.main_bytes) >> 20
+        worker = usage["worker_peak_mb"] if usage["tasks"] else 0
+        found[row.stage] = (row.worker_bytes >> 20, worker, main_mb, usage["main_peak_mb"])
+    return found
+
+
+def table(small: dict[str, tuple[int, ...]], large: dict[str, tuple[int, ...]]) -> bool:
+    """Print both runs; whether all stayed within the plan and the ratio."""
+    print(f"{'':18}{'worker: planned':>16}{'small':>8}{'large':>8}{'ratio':>7}{'own: planned':>14}{'small':>8}{'large':>8}")
+    good = True
+    for stage, (plan, worker, main, own) in large.items():
+        _, few, _, little = small[stage]
+        ratio = worker / few if few else 0.0
+        within = max(worker, few) <= max(plan, 1) and own <= main and ratio <= 1.2
+        good &= within
+        print(f"{stage:18}{plan:>16}{few:>8}{worker:>8}{ratio:>7.2f}{main:>14}{little:>8}{own:>8}{'' if within else '  ABOVE'}")
+    return good
+
+
+if __name__ == "__main__":
+    main()

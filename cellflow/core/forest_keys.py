@@ -1,0 +1,104 @@
+"""The order in which a forest grows: altitudes of voxels, and keys of pairs of voxels, the same in any box.
+
+A pair of face neighbours has the key `(higher altitude, lower altitude, pair id)`, and the pair id is
+`3 * index of its first voxel + axis`, in C order. No two pairs are equal, and nothing depends on the box
+in which a pair is seen: the C order of a box is that of the volume. An altitude is 32 bits::
+
+    | height (8) | fairness (21) | 0 (3) |
+
+The height is the boundary map. Where it is flat, fairness lets voxels deep inside a cell be reached before
+those near its membrane, and those in the middle of a thick membrane last. The three free bits hold a
+direction while the lowest of six neighbours is sought.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from cellflow.core.grid import Block
+
+FAIRNESS_BITS = 21
+DIRECTION_BITS = 3
+NOTHING = np.uint32(0xFFFFFFF8)
+"""Altitude of what does not exist: voxels outside the mask and outside the volume."""
+
+U32 = NDArray[np.uint32]
+F32 = NDArray[np.float32]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+def framed(outer: NDArray[Scalar], block: Block, fill: Any) -> NDArray[Scalar]:  # noqa: ANN401 - a scalar
+    """The core of a block in a frame one voxel wide: its neighbours, and `fill` beyond the volume.
+
+    `outer` is what the block reads; where the volume goes on it must reach one voxel beyond the core.
+    """
+    here = [slice(max(c.start - 1, 0), min(c.stop + 1, n)) for c, n in zip(block.crop, outer.shape, strict=True)]
+    shape = [c.stop - c.start + 2 for c in block.crop]
+    out = np.full(shape, fill, outer.dtype)
+    there = [
+        slice(s.start - c.start + 1, s.stop - c.start + 1) for s, c in zip(here, block.crop, strict=True)
+    ]
+    out[tuple(there)] = outer[tuple(here)]
+    return out
+
+
+def altitudes(heights: NDArray[np.uint8], smoothed: F32, depth: F32, cap: float) -> U32:
+    """Altitude of every voxel: by height, then from the middle of the cells to that of the membranes.
+
+    `smoothed` is the smoothed distance to the nearest boundary, `depth` how deep a voxel lies inside a
+    boundary (0 elsewhere), both at most `cap`. Where `smoothed` is -inf there is no voxel: `NOTHING`.
+    All arrays have one shape. Fairness has steps of `cap` / 2**20.
+    """
+    out = np.empty(heights.shape, np.uint32)
+    _altitudes(
+        np.ascontiguousarray(heights).ravel(),
+        np.ascontiguousarray(smoothed).ravel(),
+        np.ascontiguousarray(depth).ravel(),
+        np.float32(cap),
+        out.ravel(),
+    )
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _altitudes(heights: NDArray[np.uint8], smoothed: F32, depth: F32, cap: np.float32, out: U32) -> None:
+    highest = np.float32(2**FAIRNESS_BITS - 2)
+    scale = np.float32(highest / (np.float32(2) * cap))
+    for i in range(len(out)):
+        inner = min(max((smoothed[i] - depth[i] + cap) * scale, np.float32(0)), highest)
+        fairness = np.uint32(np.int32(highest) - np.int32(inner))
+        code = (np.uint32(heights[i]) << np.uint32(FAIRNESS_BITS) | fairness) << np.uint32(DIRECTION_BITS)
+        out[i] = NOTHING if smoothed[i] == -np.inf else code
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def pair_key(a: np.uint32, b: np.uint32) -> np.uint64:
+    """Both altitudes of a pair, the higher one first: the key without the pair id."""
+    return np.uint64(max(a, b)) << np.uint64(32) | np.uint64(min(a, b))
+
+
+def ascending(key: NDArray[np.uint64], pair: NDArray[Any]) -> NDArray[np.int64]:
+    """The order of rows by (key, pair). Pairs are compared only where keys are equal."""
+    order: NDArray[np.int64] = np.argsort(key)
+    ranked = key[order]
+    same = ranked[1:] == ranked[:-1]
+    if same.any():
+        tied = np.append(same, False) | np.append(False, same)
+        rows = order[tied]
+        order[tied] = rows[np.lexsort((pair[rows], key[rows]))]
+    return order
+
+
+def cross_keys(a: U32, b: U32) -> NDArray[np.uint64]:
+    """`pair_key` of every pair of two planes of altitudes; the largest key where one does not exist."""
+    key = np.maximum(a, b).astype(np.uint64) << np.uint64(32) | np.minimum(a, b)
+    key[(a == NOTHING) | (b == NOTHING)] = np.iinfo(np.uint64).max
+    return key
+
+
+def strides(shape: Sequence[int]) -> tuple[int, int, int]:
+    """Steps of a C-order index along z, y, x."""
+    return shape[1] * shape[2], shape[2], 1

@@ -1,0 +1,141 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import zarr
+from cellflow.core.downsample import mean, mode
+from cellflow.engine import ome, store
+from cellflow.engine.stage import Context, Job, root_path
+from cellflow.core.schema import Schema
+from cellflow.engine.cluster import SerialExecutor
+from conftest import SHAPE, VOXEL_UM, Sample, cut, tissue
+from ome_zarr_models.v05 import Image, ImageLabel, Labels
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A whole sample with pyramids of several levels."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(ome, "SMALLEST_LEVEL", 16)
+    mask = np.ones(SHAPE, np.uint8)
+    made = Sample(tmp_path_factory.mktemp("ome") / "root", {**tissue(), "mask": mask}, cut())
+    made.run()
+    patch.undo()
+    return made
+
+
+@pytest.fixture(scope="module")
+def valid(made, tmp_path_factory):
+    """The sample's metadata as ome-zarr-models 1.6 can read it: it fails on labels without the optional colors."""
+    root = tmp_path_factory.mktemp("copy") / "root.ome.zarr"
+    shutil.copytree(root_path(made.folder), root)
+    for path in root.glob("labels/*/zarr.json"):
+        content = json.loads(path.read_text())
+        content["attributes"]["ome"]["image-label"]["colors"] = [{"label-value": 0, "rgba": [0, 0, 0, 0]}]
+        path.write_text(json.dumps(content))
+    return lambda name: zarr.open_group(str(root / name), mode="r")
+
+
+IMAGES = ("", "raw", "boundaries")
+LABELS = ("cells", "supervoxels", "truth", "mask")
+
+
+def _group(made, path):
+    return zarr.open_group(str(root_path(made.folder) / path), mode="r")
+
+
+@pytest.mark.parametrize("path", IMAGES)
+def test_images_are_valid_ome_zarr(valid, path):
+    group = valid(path)
+    image = Image.from_zarr(group)
+    entry = image.ome_attributes.multiscales[0]
+    assert [axis.name for axis in entry.axes] == ["z", "y", "x"]
+    assert all(axis.unit == "micrometer" for axis in entry.axes)
+    for dataset in entry.datasets:
+        assert group[dataset.path].ndim == 3  # nested paths such as raw/0 lead to arrays
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_labels_are_valid_ome_zarr(made, name):
+    label = ImageLabel.from_zarr(_group(made, f"labels/{name}"))
+    source = label.ome_attributes.image_label.source.image
+    assert (root_path(made.folder) / "labels" / name / source).resolve() == root_path(made.folder).resolve()
+
+
+def test_the_labels_group_lists_every_label_image(valid):
+    labels = Labels.from_zarr(valid("labels"))
+    assert sorted(labels.ome_attributes.labels) == sorted(LABELS)
+
+
+def test_a_broken_group_is_not_valid(made, tmp_path):
+    """The validator sees what we rely on."""
+    broken = json.loads((root_path(made.folder) / "zarr.json").read_text())
+    broken["attributes"]["ome"]["multiscales"][0]["datasets"][0]["path"] = "raw/9"
+    (tmp_path / "zarr.json").write_text(json.dumps(broken))
+    with pytest.raises(Exception, match="raw/9"):
+        Image.from_zarr(zarr.open_group(str(tmp_path), mode="r"))
+
+
+@pytest.mark.parametrize("path", [*IMAGES, *(f"labels/{name}" for name in LABELS)])
+def test_a_level_lies_where_its_voxels_say(made, path):
+    group = _group(made, path)
+    entry = group.attrs["ome"]["multiscales"][0]
+    assert len(entry["datasets"]) == 3
+    for dataset in entry["datasets"]:
+        scale, shift = (t[t["type"]] for t in dataset["coordinateTransformations"])
+        shape = group[dataset["path"]].shape
+        factor = np.round(np.array(scale) / VOXEL_UM).astype(int)
+        assert shape == tuple(-(-n // f) for n, f in zip(SHAPE, factor, strict=True))
+        np.testing.assert_allclose(shift, (factor - 1) / 2 * VOXEL_UM)
+
+
+def test_voxels_become_cubes_and_stay_so():
+    found = ome.levels((200, 2000, 2000), (2.0, 0.5, 0.5))
+    assert [level.factor for level in found] == [(1, 1, 1), (1, 2, 2), (1, 4, 4), (2, 8, 8), (4, 16, 16)]
+    assert found[-1].shape == (50, 125, 125)
+    assert [level.factor for level in ome.levels((1, 300, 300), (1, 1, 1))][-1] == (1, 4, 4)
+    assert len(ome.levels((128, 128, 128), (1, 1, 1))) == 1
+    assert ome.levels((3000, 10, 10), (0.1, 5, 5))[-1].shape[0] <= 128
+
+
+def test_intensities_are_means_and_labels_are_commonest(made):
+    raw, truth = tissue()["raw"], tissue()["truth"]
+    np.testing.assert_array_equal(made.read("raw", 1), mean(raw, (1, 2, 2)))
+    np.testing.assert_array_equal(made.read("truth", 1), mode(truth, (1, 2, 2)))
+    np.testing.assert_array_equal(made.read("truth", 2), mode(mode(truth, (1, 2, 2)), (2, 2, 2)))
+    assert np.isin(made.read("cells", 2), made.read("cells")).all()
+
+
+@pytest.mark.parametrize("block", [(8, 24, 16), 40])
+def test_pyramids_do_not_depend_on_the_blocking(made, sample, monkeypatch, block):
+    monkeypatch.setattr(ome, "SMALLEST_LEVEL", 16)
+    other = sample(storage=cut(block))
+    other.run("ingest-raw", "ingest-truth")
+    for name in ("raw", "truth"):
+        for level in range(3):
+            np.testing.assert_array_equal(other.read(name, level), made.read(name, level))
+
+
+def test_odd_ends_are_halved_too(tmp_path, monkeypatch, rng):
+    monkeypatch.setattr(ome, "SMALLEST_LEVEL", 3)
+    values = rng.integers(0, 99, (7, 17, 11)).astype(np.uint8)
+    context = Context(Job("x", tmp_path, Schema(), cut(8, 4)), SerialExecutor(), "key")
+    context.create("raw", context.fitted(values.shape), np.uint8, "intensity")[:] = values
+    context.pyramid("raw", (1.0, 1.0, 1.0))
+    folder = context.work / "volumes" / "raw"
+    np.testing.assert_array_equal(store.open_read(folder / "1")[:], mean(values, (2, 2, 2)))
+    assert store.open_read(folder / "3").shape == (1, 3, 2)
+
+
+def test_the_root_is_the_raw_image_whatever_the_order_of_the_stages(sample):
+    truth = sample(volumes={"truth": tissue()["truth"]})
+    truth.run("ingest-truth")
+    made = sample()
+    assert "multiscales" not in _group(made, "").attrs["ome"]
+    made.run("ingest-raw")
+    datasets = _group(made, "").attrs["ome"]["multiscales"][0]["datasets"]
+    assert [d["path"] for d in datasets] == ["raw/0"]
+    before = (root_path(made.folder) / "zarr.json").read_bytes()
+    ome.write_root(root_path(made.folder))
+    assert (root_path(made.folder) / "zarr.json").read_bytes() == before

@@ -1,0 +1,114 @@
+"""Imports point down only, and each outside world is known to the files that are made for it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LEVELS = {
+    "core": 0,
+    "engine": 1,
+    "solvers": 1,
+    "networks": 1,
+    "stages": 2,
+    "config": 3,
+    "plan": 3,
+    "summary": 3,
+    "manual": 3,
+    "cli": 4,
+    "__main__": 5,
+}
+OWNERS = {
+    "dask": ("cellflow/engine/cluster.py",),
+    "distributed": ("cellflow/engine/cluster.py",),
+    "zarr": ("cellflow/engine",),
+    "h5py": ("cellflow/engine/formats",),
+    "tifffile": ("cellflow/engine/formats",),
+    "torch": ("cellflow/networks",),
+    "bioimage_cpp": ("cellflow/core", "cellflow/solvers"),
+    "snakemake": (),
+    "click": ("cellflow/cli.py", "cellflow/manual.py"),
+    "yaml": ("cellflow/config.py", "cellflow/cli.py", "cellflow/manual.py"),
+}
+
+
+def imports(file: Path) -> set[str]:
+    """Full names of all that a file imports, at its head or inside a function."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def room(name: str) -> str | None:
+    """The room of a module such as cellflow.stages.graph; None for the package itself."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 and parts[0] == "cellflow" and parts[1] in LEVELS else None
+
+
+def violations(root: Path) -> list[str]:
+    found = []
+    for file in sorted((root / "cellflow").rglob("*.py")):
+        place = file.relative_to(root).as_posix()
+        own = room(place.removesuffix(".py").replace("/", "."))
+        for name in sorted(imports(file)):
+            top, other = name.split(".")[0], room(name)
+            if own and other and other != own and LEVELS[other] >= LEVELS[own]:
+                found.append(f"{place} imports {name}, which lies above or beside it")
+            if own == other == "stages":
+                found.append(f"{place} imports another stage, {name}")
+            if top in OWNERS and not place.startswith(OWNERS[top] or ("-",)):
+                found.append(f"{place} imports {name}, which it must not know")
+    return found
+
+
+def test_imports_point_down_and_owners_own():
+    assert violations(ROOT) == []
+
+
+def test_every_file_has_a_place_in_the_house():
+    known = {*LEVELS, "__init__"}
+    assert {p.stem if p.is_file() else p.name for p in (ROOT / "cellflow").iterdir()} - known <= {"__pycache__", "py"}
+
+
+@pytest.mark.parametrize(
+    ("place", "line", "complaint"),
+    [
+        ("core/grid.py", "import zarr", "must not know"),
+        ("core/grid.py", "def f():\n    from dask.base import compute", "must not know"),
+        ("core/grid.py", "from cellflow.engine.store import Storage", "above or beside"),
+        ("core/grid.py", "from cellflow import stages", "above or beside"),
+        ("stages/graph.py", "from cellflow.stages import clean", "another stage"),
+        ("stages/graph.py", "import cellflow.stages.clean", "another stage"),
+        ("stages/graph.py", "from distributed import Client", "must not know"),
+        ("stages/graph.py", "import zarr", "must not know"),
+        ("stages/graph.py", "from cellflow import cli", "above or beside"),
+        ("engine/store.py", "from cellflow.solvers import Solver", "above or beside"),
+        ("engine/store.py", "import dask", "must not know"),
+        ("solvers/gasp.py", "import torch", "must not know"),
+        ("config.py", "import snakemake", "must not know"),
+    ],
+)
+def test_a_planted_violation_is_found(tmp_path, place, line, complaint):
+    file = tmp_path / "cellflow" / place
+    file.parent.mkdir(parents=True)
+    file.write_text(line + "\n")
+    assert [complaint in found for found in violations(tmp_path)] == [True]
+
+
+def test_what_is_allowed_is_not_complained_of(tmp_path):
+    good = {
+        "stages/graph.py": "import cellflow\nfrom cellflow.engine.stage import Context\nimport numpy",
+        "engine/cluster.py": "def f():\n    from distributed import Client",
+        "cli.py": "from cellflow.config import load",
+    }
+    for place, text in good.items():
+        file = tmp_path / "cellflow" / place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    assert violations(tmp_path) == []
