@@ -1,4 +1,5 @@
 """The command line: `cellflow COMMAND --help` explains each."""
+# ruff: noqa: PLC0415 - a command imports what it needs, so that `--help` is there at once
 
 import errno
 import json
@@ -126,7 +127,7 @@ def info(path: str, dataset: str | None, axes: str | None) -> None:
 @click.option("--set", "more", multiple=True, metavar="KEY=VALUE", help="Any of `cellflow params phantom`.")
 @click.option("--block", nargs=3, type=int, default=(128, 128, 128), show_default=True, help="Voxels a task.")
 @WORKERS
-def phantom(
+def phantom(  # noqa: PLR0913, PLR0917 - one argument an option
     folder: Path,
     shape: tuple[int, ...],
     seed: int,
@@ -154,7 +155,7 @@ def phantom(
 
 
 @cli.command(
-    epilog=_examples("snakemake --profile profiles/local -n -p      prints these commands"),
+    epilog=_examples("snakemake --profile profiles/local -n -p --quiet host      prints these commands"),
     short_help="Run one stage of one sample, as the Snakemake rules do.",
 )
 @click.argument("name", metavar="STAGE")
@@ -163,7 +164,7 @@ def phantom(
 @click.option("--job", "content", required=True, help="JSON with params and storage, as the rules give it.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Blocks at once.")
 @click.option("--log", "log_file", type=click.Path(path_type=Path), help="Where plain lines go.")
-def run(
+def run(  # noqa: PLR0913, PLR0917 - one argument an option
     name: str, folder: Path, receipts: tuple[Path, ...], content: str, workers: int, log_file: Path | None
 ) -> None:
     """Run one stage of one sample, FOLDER: what every Snakemake rule calls.

@@ -66,7 +66,10 @@ def planned(config: Config) -> list[Row]:
 
 def lines(rows: list[Row], workers: int) -> list[str]:
     """The plan as a table."""
-    head = f"{'sample':<16}{'stage':<18}{'blocks':>8}{'tasks':>8}{'MB/worker':>11}{'MB in all':>11}{'disk MB':>10}"
+    head = (
+        f"{'sample':<16}{'stage':<18}{'blocks':>8}{'tasks':>8}"
+        f"{'MB/worker':>11}{'MB in all':>11}{'disk MB':>10}"
+    )
     body = [
         f"{r.sample:<16}{r.stage:<18}{r.blocks:>8}{r.demand.tasks:>8}{_mb(r.worker_bytes):>11}"
         f"{_mb(r.bytes_with(workers)):>11}{_mb(r.demand.disk_bytes):>10}"
@@ -74,8 +77,8 @@ def lines(rows: list[Row], workers: int) -> list[str]:
     ]
     peak, disk = max(r.bytes_with(workers) for r in rows), sum(r.demand.disk_bytes for r in rows)
     tail = (
-        f"{workers} workers: at most {_mb(peak)} MB of memory at once, {_mb(disk)} MB of disk before compression; "
-        f"the graph is taken to have a supervoxel for every {VOXELS_PER_NODE} voxels"
+        f"{workers} workers: at most {_mb(peak)} MB of memory at once, {_mb(disk)} MB of disk before "
+        f"compression; the graph is taken to have a supervoxel for every {VOXELS_PER_NODE} voxels"
     )
     return [head, *body, tail]
 
@@ -86,16 +89,17 @@ def check(rows: list[Row], config: Config, workers: int) -> None:
     need, have = worst.bytes_with(workers), psutil.virtual_memory().available
     if need > have:
         raise BadInput(
-            f"stage {worst.stage} of {worst.sample} needs {_mb(need)} MB with {workers} workers, found {_mb(have)} MB "
-            f"of free memory; use fewer workers (--cores) or a smaller storage.block than {config.storage.block}"
+            f"stage {worst.stage} of {worst.sample} needs {_mb(need)} MB with {workers} workers, found {_mb(have)} "
+            "MB of free memory; use fewer workers (--cores) or a smaller storage.block than "
+            f"{config.storage.block}"
         )
     results = Path(config.results)
     place = next(p for p in (results, *results.absolute().parents) if p.exists())
     need, have = sum(r.demand.disk_bytes for r in rows) // 4, shutil.disk_usage(place).free
     if need > have:
         raise BadInput(
-            f"results {results}: needs about {_mb(need)} MB of disk after compression, found {_mb(have)} MB free; "
-            "free some space or put results elsewhere"
+            f"results {results}: needs about {_mb(need)} MB of disk after compression, found {_mb(have)} MB "
+            "free; free some space or put results elsewhere"
         )
 
 

@@ -1,9 +1,10 @@
 """What a finished sample looks like in a terminal."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
-from cellflow.engine.stage import read_receipt, root_path
+from cellflow.engine.stage import is_current, read_receipt, root_path
 from cellflow.stages.report import ORDER
 
 ERROR_MARK = " cellflow: "
@@ -17,7 +18,7 @@ def table(folder: Path) -> str:
     total = 0.0
     for stage in (*ORDER, "report"):
         file = folder / "usage" / f"{stage}.json"
-        if file.exists():
+        if is_current(folder, stage) and file.exists():
             usage = json.loads(file.read_text())
             total += usage["seconds"]
             worker = usage["worker_peak_mb"] if usage["tasks"] else "-"
@@ -25,6 +26,15 @@ def table(folder: Path) -> str:
             rows.append(f"{row}{usage['main_peak_mb']:>9}")
     rows += [f"  {'total':<18}{'':>7}{total:>10.1f}", ""]
     return "\n".join([*rows, f"  volumes  {root_path(folder)}", f"  report   {folder / 'report.html'}"])
+
+
+def outcome(folders: Iterable[Path]) -> str:
+    """The table of every sample that is finished; at the end, where eyes are, why others are not."""
+    finished: list[Path] = []
+    others: list[Path] = []
+    for folder in folders:
+        (finished if is_current(folder, "report") else others).append(folder)
+    return "\n\n".join([*map(table, finished), *map(stopped, others)])
 
 
 def done_line(folder: Path, stage: str) -> str:
@@ -49,7 +59,7 @@ def _last_word(log: Path) -> str:
 
 def _scores(folder: Path) -> list[str]:
     cells = read_receipt(folder, "clean")["result"]["cells"]
-    if not (folder / "scores.json").exists():
+    if not is_current(folder, "scores"):
         return [f"  cells found {cells} (no truth to compare with)"]
     found = read_receipt(folder, "scores")["result"]
     names = {

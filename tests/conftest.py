@@ -9,6 +9,8 @@ from types import ModuleType, SimpleNamespace
 import h5py
 import numpy as np
 import pytest
+from hypothesis import settings
+
 from cellflow.core.phantom import Phantom, phantom_block
 from cellflow.core.schema import Schema
 from cellflow.engine import stage as stage_engine
@@ -29,6 +31,12 @@ from cellflow.stages import (
     segment,
     supervoxels,
 )
+
+# No deadline: kernels compile at their first call.
+settings.register_profile(
+    "cellflow", deadline=None, max_examples=60, derandomize=True
+)  # kernels compile at first
+settings.load_profile("cellflow")
 
 MODULES: dict[str, ModuleType] = {
     m.__name__.rsplit(".", 1)[1]: m
@@ -73,7 +81,8 @@ class Sample:
     def run(self, *names: str) -> dict[str, dict]:
         """The receipts of these stages."""
         return {
-            name: execute(MODULES.get(name, ingest), self.job(name), self.workers) for name in names or self.chain()
+            name: execute(MODULES.get(name, ingest), self.job(name), self.workers)
+            for name in names or self.chain()
         }
 
     def chain(self) -> list[str]:

@@ -3,6 +3,7 @@
 CELLFLOW_KILLS=40 CELLFLOW_SEED=7 pytest tests/test_workflow.py -k killed -s     more kills, other moments
 """
 
+import json
 import os
 import random
 import re
@@ -18,7 +19,11 @@ import psutil
 import pytest
 from running import STAGES, TOY, cells, command, environment, receipts, run, start, write_config
 
-KILLS = int(os.environ.get("CELLFLOW_KILLS", "4"))
+from cellflow.engine.atomic import write_json
+from cellflow.engine.stage import is_current
+from cellflow.summary import table
+
+KILLS = int(os.environ.get("CELLFLOW_KILLS", "5"))
 SEED = int(os.environ.get("CELLFLOW_SEED", "1"))
 NOTHING = "Nothing to be done"
 
@@ -92,6 +97,23 @@ def test_dry_runs_name_the_right_stages(folder):
     assert planned(folder) == set(STAGES) - {"phantom", "ingest-raw", "ingest-truth"}
 
 
+def test_scores_of_another_time_are_not_shown_beside_new_cells(folder):
+    toy = folder / "results" / "toy"
+    assert "adapted Rand error" in table(toy)
+    segment = json.loads((toy / "segment.json").read_text())
+    write_json(toy / "segment.json", {**segment, "result": {**segment["result"], "checksum": "another"}})
+    assert "adapted Rand error" not in table(toy)
+    assert "no truth to compare with" in table(toy)
+
+
+def test_a_report_is_not_the_last_word_while_a_stage_before_it_is_missing(folder):
+    toy = folder / "results" / "toy"
+    assert is_current(toy, "report")
+    (toy / "supervoxels.json").unlink()
+    assert not is_current(toy, "report")
+    assert is_current(toy, "predict")
+
+
 def test_until_runs_so_far_and_no_further_even_in_a_folder_with_an_odd_name(tmp_path):
     odd = "my $results; ' it"
     write_config(tmp_path, {**TOY, "results": odd})
@@ -143,7 +165,12 @@ def only_snakemake(process, rng):
     return kill([psutil.Process(process.pid)])
 
 
-KINDS = (one_worker, the_stage, everything, only_snakemake)
+def interrupt(process, rng):
+    os.killpg(process.pid, signal.SIGINT)  # Ctrl-C: to all that the terminal runs
+    return 1
+
+
+KINDS = (one_worker, the_stage, everything, only_snakemake, interrupt)
 
 
 def same(folder, reference):
@@ -195,7 +222,7 @@ def test_a_killed_run_is_finished_by_the_same_command(done, tmp_path):
             reach_a_random_moment(process, rng)
         struck = strike(process, rng)
         counts[strike.__name__] = counts.get(strike.__name__, 0) + (struck > 0)
-        if strike in (everything, only_snakemake):
+        if strike in (everything, only_snakemake, interrupt):
             process.wait()
     if process.wait() != 0:
         code = started(folder, log).wait()
@@ -236,6 +263,6 @@ def test_a_sample_that_fails_does_not_stop_the_others(done, tmp_path):
     assert receipts(tmp_path / "results" / "toy") == receipts(done[0] / "results" / "toy")
     assert "bad.h5, block at (32, 0, 0): found nan at z, y, x" in said
     assert "Traceback" not in said
-    table, _, last = said.partition("bad: not finished")
-    assert "adapted Rand error" in table
+    before, _, last = said.partition("bad: not finished")
+    assert "adapted Rand error" in before
     assert "  ingest-raw: raw bad.h5, block at (32, 0, 0): found nan" in last

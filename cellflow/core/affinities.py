@@ -43,7 +43,7 @@ def affinities(labels: NDArray[np.integer[Any]], offsets: Offsets) -> NDArray[np
 
 def reach(offsets: Offsets) -> Triple:
     """How far the offsets lead from a voxel along z, y, x: the halo that a block needs."""
-    z, y, x = np.abs(checked(offsets)).max(axis=0, initial=0).tolist()
+    z, y, x = np.abs(checked(offsets)).max(axis=0).tolist()
     return z, y, x
 
 

@@ -142,7 +142,7 @@ def _collect(
                 if not (0 <= z + dz < nz and 0 <= y + dy < ny and first < end):
                     continue
                 if n_edges + end - first > u.size:
-                    u, v, size, table = _double(u, v, size)
+                    u, v, size, table = _double(u, v, size, n_edges)
                 if pair + end - first > slot.size:
                     slot = np.concatenate((slot, np.empty_like(slot)))
                     seen = np.concatenate((seen, np.empty_like(seen)))
@@ -198,11 +198,11 @@ def _find(table: NDArray[np.int32], u: U64, v: U64, low: np.uint64, high: np.uin
 
 
 @njit(cache=True, nogil=True)
-def _double(u: U64, v: U64, size: I64) -> Edges:
-    n = u.size
+def _double(u: U64, v: U64, size: I64, n_edges: int) -> Edges:
+    """Room for twice as many edges. What lies behind `n_edges` is no edge yet and stays out of the table."""
     u, v = np.concatenate((u, np.empty_like(u))), np.concatenate((v, np.empty_like(v)))
-    size, table = np.concatenate((size, np.zeros_like(size))), np.full(4 * n, -1, np.int32)
-    for edge in range(n):
+    size, table = np.concatenate((size, np.zeros_like(size))), np.full(2 * u.size, -1, np.int32)
+    for edge in range(n_edges):
         table[_find(table, u, v, u[edge], v[edge])] = edge
     return u, v, size, table
 

@@ -29,8 +29,8 @@ from cellflow.core.grid import Block, Triple
 
 OPEN, SEED, UNDECIDED = 0, 1, 2
 NEVER = np.iinfo(np.uint64).max
-HERE = 7
-"""In place of a direction 0..5 (z, y, x down, then up): a root."""
+HERE, ABSENT = 7, 6
+"""In place of a direction 0..5 (z, y, x down, then up): a root; no voxel of the core."""
 
 U8 = NDArray[np.uint8]
 U32 = NDArray[np.uint32]
@@ -91,7 +91,7 @@ def forest_block(
     `altitude` is used up. Memory beyond input and result: 9 B a voxel and 60 B a tree.
     """
     seeds = pieces(smoothed, planar=planar)
-    directions = np.full(altitude.shape, HERE, np.uint8)
+    directions = np.full(altitude.shape, ABSENT, np.uint8)
     _point(altitude, planar, directions)
     own_kind = seeds.undecided.any()
     face_piece = (-1 - seeds.voxels.ravel()[seeds.face]).astype(np.uint32)
@@ -99,7 +99,7 @@ def forest_block(
     if own_kind:
         _stay_in_piece(seeds.voxels.ravel(), directions.ravel(), steps)
     size, first, piece = _grow_trees(
-        altitude.ravel(), seeds.voxels.ravel(), directions.ravel(), steps, seeds.undecided
+        seeds.voxels.ravel(), directions.ravel(), steps, seeds.undecided
     )
     del directions
     trees = seeds.voxels
@@ -125,7 +125,7 @@ def forest_block(
     return components, BlockForest(
         kind=kind,
         size=size.astype(np.uint32),
-        first=place.index(first),
+        first=place.index(np.maximum(first, 0)),
         exit=np.where(lowest < 0, NEVER, place.pair(np.maximum(lowest, 0))),
         piece=piece.astype(np.uint32),
         a=number[parent[a]][kept].astype(np.uint32),
@@ -213,20 +213,20 @@ def _point(altitude: U32, planar: int, directions: U8) -> None:
             out[1] = HERE if out[1] == 2 else out[1]
             out[nx - 2] = HERE if out[nx - 2] == 5 else out[nx - 2]
             for x in range(len(low)):
-                out[x + 1] = 6 if own[x + 1] == NOTHING else out[x + 1]
+                out[x + 1] = ABSENT if own[x + 1] == NOTHING else out[x + 1]
 
 
 @numba.njit(cache=True, nogil=True)
 def _stay_in_piece(voxels: I32, directions: U8, steps: I64) -> None:
     """A voxel of an undecided piece follows none but voxels of its piece."""
     for i in range(voxels.size):
-        if voxels[i] < 0 and directions[i] < 6 and voxels[i + steps[directions[i]]] != voxels[i]:
+        if voxels[i] < 0 and directions[i] < ABSENT and voxels[i + steps[directions[i]]] != voxels[i]:
             directions[i] = HERE
 
 
 @numba.njit(cache=True, nogil=True)
 def _grow_trees(
-    altitude: U32, trees: I32, directions: U8, steps: I64, undecided: NDArray[np.bool_]
+    trees: I32, directions: U8, steps: I64, undecided: NDArray[np.bool_]
 ) -> tuple[I64, I64, I64]:
     """Replace the seeds in `trees` by the trees that directions make; size, first voxel, piece of each."""
     count = undecided.size - 1
@@ -234,7 +234,7 @@ def _grow_trees(
     size, first, piece = np.zeros(room, np.int64), np.full(room, -1, np.int64), np.zeros(room, np.int64)
     for start in range(trees.size):
         tree = trees[start]
-        if directions[start] == 6 or altitude[start] == NOTHING:
+        if directions[start] == ABSENT:
             continue
         if tree > 0:
             if first[tree] < 0:
@@ -251,7 +251,7 @@ def _grow_trees(
             if tree > 0:
                 break
             back = directions[ahead]
-            if back < 6 and steps[back] == -steps[code]:
+            if back < ABSENT and steps[back] == -steps[code]:
                 break
             voxel = ahead
         if tree <= 0:

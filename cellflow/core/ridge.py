@@ -122,9 +122,7 @@ def _strongest(
 
 
 @numba.njit(cache=True, nogil=True)
-def _smallest_eigenvalue(  # noqa: PLR0917 - the matrix
-    a: float, b: float, c: float, d: float, e: float, f: float
-) -> float:
+def _smallest_eigenvalue(a: float, b: float, c: float, d: float, e: float, f: float) -> float:
     """Of the symmetric matrix with diagonal a, b, c and off-diagonal d (ab), e (ac), f (bc); Smith 1961."""
     off = d * d + e * e + f * f
     if off == 0.0:

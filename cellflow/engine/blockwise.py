@@ -110,7 +110,7 @@ def _record(future: Future[Any], block: Item, state: _Pass) -> bool:
         raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise BadInput(_disk_full(error)) from error
+            raise BadInput(_disk_full(error, state.journal)) from error
         return _note(error, block, state)
     except Exception as error:  # noqa: BLE001 - whatever a block raises, the others go on
         return _note(error, block, state)
@@ -145,6 +145,6 @@ def _failure(state: _Pass, failed: list[int], remedy: str) -> str:
     )
 
 
-def _disk_full(error: OSError) -> str:
-    where = f" at {error.filename}" if error.filename else ""
-    return f"disk full{where}: free some space and run the same command again; it continues from here"
+def _disk_full(error: OSError, journal: Journal) -> str:
+    where = error.filename or journal.path.parent
+    return f"disk full at {where}: free some space and run the same command again; it continues from here"

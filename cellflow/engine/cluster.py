@@ -11,8 +11,8 @@ THREADS = dict.fromkeys(
 )
 """One thread a worker: a stage scales by workers, and threads that spin slow their neighbours down."""
 
-ERRORS_ONLY = {"DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "error"}
-"""Dask reads its log level as it is imported."""
+SILENT = {"DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical"}
+"""What a block raises is in the journal; Dask would print it once more. Read as Dask is imported."""
 
 
 class SerialExecutor(Executor):
@@ -40,7 +40,7 @@ def executor(workers: int) -> Iterator[Executor]:
     if workers <= 1:
         yield SerialExecutor()
         return
-    os.environ.update(THREADS | ERRORS_ONLY)
+    os.environ.update(THREADS | SILENT)
     import dask  # noqa: PLC0415 - half a second that a serial run need not pay
     from distributed import Client, LocalCluster  # noqa: PLC0415
 
@@ -64,7 +64,7 @@ def executor(workers: int) -> Iterator[Executor]:
 
 def _settings() -> dict[str, Any]:
     return {
-        "distributed.nanny.pre-spawn-environ": THREADS | ERRORS_ONLY,  # without the default's malloc trimming
+        "distributed.nanny.pre-spawn-environ": THREADS | SILENT,  # without the default's malloc trimming
         "distributed.scheduler.allowed-failures": 3,
         "distributed.worker.multiprocessing-method": "spawn",
         # Ctrl-C reaches the whole terminal group; the stage ends its workers, which need not complain.

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 
 from cellflow.core.downsample import mean, mode
 from cellflow.core.grid import Block, Box, Triple
@@ -66,7 +65,7 @@ def downsample_task(
             slice((c.start + p.start) * k, min((c.start + p.stop) * k, n))
             for c, p, k, n in zip(block.core, piece.core, step, finer.shape, strict=True)
         )
-        values: NDArray[Any] = np.asarray(finer[source])
+        values = np.asarray(finer[source])
         out[piece.core] = mode(values, step) if kind == "labels" else mean(values, step)
     return {"crc": store.write_block(coarser, block.core, out)}
 

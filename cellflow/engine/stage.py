@@ -202,6 +202,21 @@ def read_receipt(folder: Path, stage: str) -> dict[str, Any]:
     return content
 
 
+def is_current(folder: Path, stage: str) -> bool:
+    """Whether a stage has a receipt and all that it stands on, down to the inputs, is still as it was then.
+
+    Scores that an earlier configuration asked for stay in the folder, and must not be shown beside cells
+    that were made since; nor is a report the last word while a stage before it has failed.
+    """
+    if not (folder / f"{stage}.json").exists():
+        return False
+    stood_on = read_receipt(folder, stage)["inputs"]
+    return all(
+        is_current(folder, name) and _digest(_read(folder, name)) == digest
+        for name, digest in stood_on.items()
+    )
+
+
 def _read(folder: Path, stage: str) -> bytes:
     try:
         return (folder / f"{stage}.json").read_bytes()

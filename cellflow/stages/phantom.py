@@ -4,7 +4,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cellflow.core.grid import Block
 from cellflow.core.phantom import Phantom, phantom_block
@@ -43,11 +42,6 @@ def _array(context: Context, name: str, like: Fitted) -> Array:
 
 def _task(block: Block, p: Phantom, targets: dict[str, Array]) -> dict[str, Any]:
     made = phantom_block(p, block.core)
-    arrays: dict[str, NDArray[Any]] = {
-        "raw": made.raw,
-        "truth": made.labels,
-        "boundaries": made.boundaries,
-        "nuclei": made.nuclei,
-    }
-    sums = [store.write_block(targets[name], block.core, values) for name, values in arrays.items()]
+    arrays = {"raw": made.raw, "truth": made.labels, "boundaries": made.boundaries, "nuclei": made.nuclei}
+    sums = [store.write_block(targets[name], block.core, np.asarray(arrays[name])) for name in VOLUMES]
     return {"crc": sums[0] ^ sums[1] ^ sums[2] ^ sums[3]}

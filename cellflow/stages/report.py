@@ -25,7 +25,7 @@ from cellflow.core.report_page import (
 from cellflow.core.schema import Schema
 from cellflow.core.segments import segment_sizes
 from cellflow.engine.atomic import write
-from cellflow.engine.stage import Context, Voxel, read_receipt
+from cellflow.engine.stage import Context, Voxel, is_current, read_receipt
 from cellflow.engine.store import Array, Demand
 from cellflow.engine.tables import load_nodes
 
@@ -53,7 +53,7 @@ def demand() -> Demand:
 
 def run(context: Context, p: Params) -> dict[str, Any]:
     """Write `report.html`; the result says how many cells it speaks of."""
-    done = [stage for stage in ORDER if (context.job.folder / f"{stage}.json").exists()]
+    done = [stage for stage in ORDER if is_current(context.job.folder, stage)]
     receipts = {stage: read_receipt(context.job.folder, stage) for stage in done}
     sizes = _cell_sizes(context)
     scores = receipts.get("scores", {}).get("result")

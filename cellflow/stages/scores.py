@@ -24,8 +24,8 @@ class Params(Schema):
     """What of the truth is judged."""
 
     unlabelled: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    """Labels of the truth under which nothing is judged. `[0]` if only some cells were annotated; `[]` if 0 is
-    surely background, so that a cell found there is a false one."""
+    """Labels of the truth under which nothing is judged. `[0]` if only some cells were annotated; `[]` if 0
+    is surely background, so that a cell found there is a false one."""
     min_truth_size: int = Field(0, ge=0)
     """True cells of fewer voxels are not judged."""
 

@@ -3,10 +3,11 @@ from itertools import product
 
 import numpy as np
 import pytest
-from cellflow.core.downsample import mean, mode
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from cellflow.core.downsample import mean, mode
 
 shapes = st.tuples(*[st.integers(1, 6)] * 3)
 steps = st.tuples(*[st.integers(1, 2)] * 3)

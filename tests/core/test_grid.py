@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
-from cellflow.core.grid import Grid, box_shape
 from hypothesis import given
 from hypothesis import strategies as st
 
-lengths = st.tuples(*[st.integers(1, 40)] * 3)
-blocks = st.tuples(*[st.integers(1, 24)] * 3)
+from cellflow.core.grid import Grid, box_shape
+
+lengths = st.tuples(*[st.integers(1, 24)] * 3)
+blocks = st.tuples(*[st.integers(2, 20)] * 3)
 halos = st.tuples(*[st.integers(0, 30)] * 3)
 
 

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from cellflow.core.histogram import Bins
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from cellflow.core.histogram import Bins
 
 percents = st.one_of(st.sampled_from([0, 1.0, 50, 99.8, 100]), st.floats(0, 100))
 
@@ -16,7 +17,9 @@ def _bins(values, **more):
 def test_percentiles_of_integers_are_exact(values, percent):
     bins = _bins(values)
     if int(values.max()) - int(values.min()) < 65536:
-        assert bins.percentile(bins.count(values), percent) == np.percentile(values, percent, method="inverted_cdf")
+        assert bins.percentile(bins.count(values), percent) == np.percentile(
+            values, percent, method="inverted_cdf"
+        )
 
 
 @given(hnp.arrays(np.float32, st.integers(1, 60), elements=st.floats(-1e6, 1e6, width=32)), percents)

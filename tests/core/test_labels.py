@@ -1,8 +1,9 @@
 import numpy as np
-from cellflow.core.labels import consecutive, look_up
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from cellflow.core.labels import consecutive, look_up
 
 
 @given(hnp.arrays(np.uint32, (3, 4, 5), elements=st.integers(0, 40)))

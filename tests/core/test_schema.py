@@ -1,9 +1,10 @@
 from typing import Annotated, Literal
 
 import pytest
+from pydantic import Field, ValidationError, model_validator
+
 from cellflow.core.errors import BadInput
 from cellflow.core.schema import Schema, Shape3, Voxel3, checked
-from pydantic import Field, ValidationError, model_validator
 
 
 class Cut(Schema):
@@ -31,7 +32,7 @@ class Stage(Schema):
 
 
 class Top(Schema):
-    stages: dict[str, Stage] = {}
+    stages: dict[str, Stage] = Field(default={})
     one: Stage = Stage()
 
 
@@ -45,13 +46,19 @@ class Top(Schema):
         ({"one": {"solver": {"name": "cut", "qqq": 2}}}, "'one.solver.cut.qqq'; known are beta, name"),
         ({"stages": {"x": {"blok": 2}}}, "unknown key 'stages.x.blok'; did you mean 'block'?"),
         ({"one": {"solver": {"name": "gro"}}}, "one.solver: found {'name': 'gro'}, input tag 'gro' found"),
-        ({"one": {"threshold": 2}}, "a.yaml: one.threshold: found 2, input should be less than or equal to 1"),
+        (
+            {"one": {"threshold": 2}},
+            "a.yaml: one.threshold: found 2, input should be less than or equal to 1",
+        ),
         ({"one": {"threshold": float("nan")}}, "one.threshold: found nan, "),
         ({"one": {"threshold": float("inf")}}, "one.threshold: found inf, "),
         ({"one": {"block": [1, 2]}}, "a.yaml: one.block.2: found [1, 2], field required"),
         ({"one": {"block": [1, 0, 2]}}, "one.block.1: found 0, input should be greater than or equal to 1"),
         ({"one": {"voxel": [1, -1, 1]}}, "one.voxel.1: found -1, input should be greater than 0"),
-        ({"one": {"threshold": 0.25}}, "one: found {'threshold': 0.25}, value error, expected anything but 0.25"),
+        (
+            {"one": {"threshold": 0.25}},
+            "one: found {'threshold': 0.25}, value error, expected anything but 0.25",
+        ),
         ("text", "a.yaml: content: found 'text', input should be"),
         ({"one": {"threshold": 2, "block": 3}}, "(and 1 more)"),
     ],

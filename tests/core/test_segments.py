@@ -2,11 +2,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cellflow.core.nodes import NodeTable
 from cellflow.core.segments import fill_enclosed, reflood, renumber, segment_sizes
 from cellflow.stages.clean import Params, clean_graph
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 @st.composite

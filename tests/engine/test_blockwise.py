@@ -6,6 +6,7 @@ from functools import partial
 
 import psutil
 import pytest
+
 from cellflow.core.errors import BadInput, BlocksFailed
 from cellflow.core.grid import Grid
 from cellflow.engine.blockwise import map_blocks
@@ -156,7 +157,10 @@ def test_a_killed_worker_is_replaced_and_its_block_done_again(dask_pool, folder,
 
 def test_a_block_that_kills_every_worker_does_not_stop_the_others(folder, journal):
     task = Square(folder, ((5, ALWAYS),), None)
-    with executor(2) as pool, pytest.raises(BlocksFailed, match=r"1 of 12 blocks failed, first block 5: KilledWorker"):
+    with (
+        executor(2) as pool,
+        pytest.raises(BlocksFailed, match=r"1 of 12 blocks failed, first block 5: KilledWorker"),
+    ):
         map_blocks(task, GRID, pool, journal(), "x")
     assert [n > 0 for n in task.all_calls()] == [True] * 12
 

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from cellflow.engine.journal import Journal
 
 USAGE = {"seconds": 0.5, "peak_mb": 10, "host": "here"}
@@ -56,9 +57,11 @@ def test_parts_of_a_fresh_and_a_resumed_run_are_the_same_objects(tmp_path):
     journal = Journal(tmp_path / "j.jsonl", "k")
     journal.finished(0, {"pair": (1, 2), "by_id": {3: "x"}, "x": 0.1 + 0.2}, USAGE)
     journal.close()
-    assert journal.done == Journal(tmp_path / "j.jsonl", "k").done == {
-        0: {"pair": [1, 2], "by_id": {"3": "x"}, "x": 0.1 + 0.2}
-    }
+    assert (
+        journal.done
+        == Journal(tmp_path / "j.jsonl", "k").done
+        == {0: {"pair": [1, 2], "by_id": {"3": "x"}, "x": 0.1 + 0.2}}
+    )
 
 
 def test_a_failure_is_told_and_its_block_stays_to_be_done(tmp_path):

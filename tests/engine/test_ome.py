@@ -4,13 +4,14 @@ import shutil
 import numpy as np
 import pytest
 import zarr
-from cellflow.core.downsample import mean, mode
-from cellflow.engine import ome, store
-from cellflow.engine.stage import Context, Job, root_path
-from cellflow.core.schema import Schema
-from cellflow.engine.cluster import SerialExecutor
 from conftest import SHAPE, VOXEL_UM, Sample, cut, tissue
 from ome_zarr_models.v05 import Image, ImageLabel, Labels
+
+from cellflow.core.downsample import mean, mode
+from cellflow.core.schema import Schema
+from cellflow.engine import ome, store
+from cellflow.engine.cluster import SerialExecutor
+from cellflow.engine.stage import Context, Job, root_path
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def valid(made, tmp_path_factory):
-    """The sample's metadata as ome-zarr-models 1.6 can read it: it fails on labels without the optional colors."""
+    """The sample as ome-zarr-models 1.6 can read it: it fails on labels without the optional colors."""
     root = tmp_path_factory.mktemp("copy") / "root.ome.zarr"
     shutil.copytree(root_path(made.folder), root)
     for path in root.glob("labels/*/zarr.json"):

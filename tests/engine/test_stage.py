@@ -7,9 +7,11 @@ import threading
 import time
 from pathlib import Path
 
-import cellflow
 import numpy as np
 import pytest
+from conftest import CUT, Sample, cut, tissue
+
+import cellflow
 from cellflow.core.errors import BadInput, BlocksFailed
 from cellflow.core.schema import Schema
 from cellflow.engine import lock, ome, stage, store
@@ -17,7 +19,6 @@ from cellflow.engine.journal import Journal
 from cellflow.engine.stage import Job
 from cellflow.engine.store import Storage
 from cellflow.stages import ingest, supervoxels
-from conftest import CUT, Sample, cut, tissue
 
 RAW = {"raw": tissue()["raw"]}
 
@@ -28,7 +29,7 @@ class Killed(BaseException):
 
 class Numbers(Schema):
     n: int = 1
-    secret: str = ""
+    place: str = ""
 
 
 def _job(folder, **changes):
@@ -46,7 +47,7 @@ def folder(tmp_path):
     "changes",
     [
         {"params": Numbers(n=2)},
-        {"params": Numbers(secret="elsewhere"), "private": ("secret",)},
+        {"params": Numbers(place="elsewhere"), "private": ("place",)},
         {"storage": Storage(block=(128, 128, 128))},
         {"storage": Storage(chunk=(32, 64, 64))},
         {"stamp": "another file"},
@@ -149,14 +150,15 @@ def _tree(folder):
 @pytest.fixture(scope="module")
 def upstream(tmp_path_factory):
     """A sample up to its supervoxels, without a mask."""
-    made = Sample(tmp_path_factory.mktemp("upstream") / "root", tissue(), cut(24))
+    small = {name: values[:12, :24, :32] for name, values in tissue().items()}
+    made = Sample(tmp_path_factory.mktemp("upstream") / "root", small, cut(16))
     made.run("ingest-raw", "ingest-boundaries", "supervoxels", "graph", "partition", "clean")
     return made
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize(("name", "step"), [("supervoxels", 4), ("segment", 1)])
-def test_a_stage_killed_at_any_point_goes_on_to_the_same_receipt_and_bytes(
+@pytest.mark.parametrize(("name", "step"), [("supervoxels", 7), ("segment", 2)])
+def test_a_stage_killed_at_any_point_goes_on_to_the_same_receipt_and_bytes(  # noqa: PLR0917
     upstream, tmp_path, monkeypatch, name, step, after
 ):
     monkeypatch.setattr(ome, "SMALLEST_LEVEL", 16)  # so that small volumes have pyramids
@@ -177,7 +179,7 @@ def test_a_stage_killed_at_any_point_goes_on_to_the_same_receipt_and_bytes(
         assert found.keys() == expected.keys(), n
         assert [f for f in expected if found[f] != expected[f]] == [], n
         shutil.rmtree(tmp_path / str(n))
-    assert n > 20
+    assert n >= 20
 
 
 def _copy(made, folder, name):
@@ -272,7 +274,7 @@ def test_a_failed_stage_leaves_no_receipt_of_before(sample, monkeypatch):
     made = sample(volumes=RAW)
     made.run("ingest-raw")
     monkeypatch.setattr(ingest, "ingest_block", lambda *_: 1 / 0)
-    with pytest.raises(BlocksFailed, match="root ingest-raw: 3 of 18 blocks failed.*ZeroDivisionError"):
+    with pytest.raises(BlocksFailed, match=r"root ingest-raw: 3 of 18 blocks failed.*ZeroDivisionError"):
         made.run("ingest-raw")
     assert not (made.folder / "ingest-raw.json").exists()
 
@@ -299,7 +301,9 @@ def test_a_second_run_waits_for_the_first(sample, caplog):
 
 def test_the_results_folder_has_one_holder(tmp_path):
     handle = lock.hold(tmp_path / "run", "results folder r")
-    with pytest.raises(BadInput, match=rf"results folder r is in use by process {os.getpid()} on \S+: wait for"):
+    with pytest.raises(
+        BadInput, match=rf"results folder r is in use by process {os.getpid()} on \S+: wait for"
+    ):
         lock.hold(tmp_path / "run", "results folder r")
     os.close(handle)
     os.close(lock.hold(tmp_path / "run", "results folder r"))
@@ -311,7 +315,9 @@ def _hold_and_die(path):
 
 
 def test_a_lock_dies_with_its_holder(tmp_path):
-    process = multiprocessing.get_context("spawn").Process(target=_hold_and_die, args=(str(tmp_path / "run"),))
+    process = multiprocessing.get_context("spawn").Process(
+        target=_hold_and_die, args=(str(tmp_path / "run"),)
+    )
     process.start()
     process.join()
     os.close(lock.hold(tmp_path / "run", "results"))

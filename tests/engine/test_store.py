@@ -4,6 +4,7 @@ import zlib
 import numpy as np
 import pytest
 import zarr
+
 from cellflow.core.errors import BadInput
 from cellflow.engine import store
 from cellflow.engine.store import Storage

@@ -2,12 +2,13 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from conftest import CUT, MODULES, SHAPE, cut, tissue
+
 from cellflow.core.errors import BadInput
 from cellflow.engine.stage import read_receipt
 from cellflow.engine.tables import load_edges, load_nodes
-from cellflow.stages import clean, graph, normalise, partition, supervoxels
 from cellflow.solvers import Gasp, Multicut, MutexWatershed
-from conftest import CUT, MODULES, SHAPE, cut, tissue
+from cellflow.stages import clean, graph, normalise, partition, supervoxels
 
 
 def _tables(made):
@@ -21,7 +22,8 @@ def _tree(folder):
     return {
         str(f.relative_to(folder)): f.read_bytes()
         for f in sorted(folder.rglob("*"))
-        if f.is_file() and not {"usage", "journal", ".locks"} & set(f.relative_to(folder).parts)
+        if f.is_file()
+        and not {"usage", "journal", ".locks"} & set(f.relative_to(folder).parts)
         and f.suffix != ".html"
     }
 
@@ -104,7 +106,9 @@ def test_any_shape_runs_to_its_report(sample, shape):
 def test_a_mask_restricts_cells_and_may_exclude_whole_blocks(sample):
     mask = np.zeros(SHAPE, np.uint8)
     mask[:, 5:24, 3:30] = 255
-    made = sample(volumes={**tissue(), "mask": mask}, params={"supervoxels": CUT, "clean": clean.Params(min_size=0)})
+    made = sample(
+        volumes={**tissue(), "mask": mask}, params={"supervoxels": CUT, "clean": clean.Params(min_size=0)}
+    )
     receipts = made.run()
     np.testing.assert_array_equal(made.read("cells") > 0, mask > 0)
     assert receipts["segment"]["result"]["foreground"] == np.count_nonzero(mask)
@@ -140,7 +144,9 @@ def test_one_cell_fills_the_volume(sample, block):
     boundaries = np.zeros((16, 24, 24), np.uint8)
     boundaries[0, 0, 0] = 40  # far below the threshold
     raw, truth = np.arange(boundaries.size).reshape(boundaries.shape), np.ones(boundaries.shape, np.uint64)
-    made = sample(volumes={"raw": raw.astype(np.uint16), "boundaries": boundaries, "truth": truth}, storage=cut(block))
+    made = sample(
+        volumes={"raw": raw.astype(np.uint16), "boundaries": boundaries, "truth": truth}, storage=cut(block)
+    )
     receipts = made.run()
     assert receipts["scores"]["result"]["cells_found"] == 1
     assert (made.read("cells") == 1).all()
@@ -162,6 +168,8 @@ SUPERVOXELS = {
     "anisotropic": False,
     "per_slice": True,
 }
+
+
 @pytest.fixture(scope="module")
 def started(tmp_path_factory):
     from conftest import Sample
@@ -220,7 +228,8 @@ def test_a_solver_of_a_higher_beta_cuts_more(whole, solver):
     made = whole[0]
     try:
         few, many = (
-            _result(made, "partition", partition.Params(solver=solver(beta=beta)))["segments"] for beta in (0.2, 0.95)
+            _result(made, "partition", partition.Params(solver=solver(beta=beta)))["segments"]
+            for beta in (0.2, 0.95)
         )
     finally:
         del made.params["partition"]

@@ -11,7 +11,7 @@ from cellflow.config import from_mapping
 from cellflow.core.errors import BadInput
 from cellflow.engine import lock
 from cellflow.plan import check, planned
-from cellflow.summary import stopped, table
+from cellflow.summary import outcome
 
 if not config:
     raise WorkflowError("no configuration: add --profile profiles/local or --configfile FILE")
@@ -40,11 +40,11 @@ onstart:
 
 
 onsuccess:
-    print(outcome())
+    print(outcome(map(CONFIG.folder, CONFIG.samples)))
 
 
 onerror:
-    print(outcome())
+    print(outcome(map(CONFIG.folder, CONFIG.samples)))
 
 
 def worth_a_line(record):
@@ -52,13 +52,6 @@ def worth_a_line(record):
     if getattr(record, "exception", None) == "RuleException":
         return False  # the whole command again; the stage has said what was wrong
     return record.levelno > logging.INFO or getattr(record, "event", None) == LogEvent.PROGRESS
-
-
-def outcome():
-    """The table of every sample that is finished; at the end, where eyes are, why others are not."""
-    folders = [CONFIG.folder(sample) for sample in CONFIG.samples]
-    finished = [folder for folder in folders if (folder / "report.json").exists()]
-    return "\n\n".join([*map(table, finished), *(stopped(f) for f in folders if f not in finished)])
 
 
 def job(stage):
