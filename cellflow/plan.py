@@ -89,8 +89,8 @@ def check(rows: list[Row], config: Config, workers: int) -> None:
     need, have = worst.bytes_with(workers), psutil.virtual_memory().available
     if need > have:
         raise BadInput(
-            f"stage {worst.stage} of {worst.sample} needs {_mb(need)} MB with {workers} workers, found {_mb(have)} "
-            "MB of free memory; use fewer workers (--cores) or a smaller storage.block than "
+            f"stage {worst.stage} of {worst.sample} needs {_mb(need)} MB with {workers} workers, found "
+            f"{_mb(have)} MB of free memory; use fewer workers (--cores) or a smaller storage.block than "
             f"{config.storage.block}"
         )
     results = Path(config.results)
@@ -115,7 +115,7 @@ def _demands(config: Config, sample: str) -> dict[str, Demand]:
         raw = _dtype(config, sample, "raw")
         found["normalise"] = normalise.demand(like, raw)
         found["predict"] = predict.demand(like, raw, stages.predict, voxel)
-    return found | _later(like, nodes, edges, stages.supervoxels, voxel) | _judged(like, roles=set(roles))
+    return found | _later(like, nodes, edges, stages.supervoxels, voxel)
 
 
 def _later(
@@ -127,11 +127,9 @@ def _later(
         "partition": partition.demand(nodes, edges),
         "clean": clean.demand(nodes, edges),
         "segment": segment.demand(like, nodes),
+        "scores": scores.demand(like),
+        "report": report.demand(),
     }
-
-
-def _judged(like: Fitted, roles: set[str]) -> dict[str, Demand]:
-    return ({"scores": scores.demand(like)} if "truth" in roles else {}) | {"report": report.demand()}
 
 
 def _dtype(config: Config, sample: str, role: str) -> str:

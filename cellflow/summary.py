@@ -10,6 +10,14 @@ from cellflow.stages.report import ORDER
 ERROR_MARK = " cellflow: "
 """Before an error in a log, as the command line writes it."""
 
+SCORES = {
+    "adapted Rand error": "adapted_rand_error",
+    "VOI split (bits)": "voi_split",
+    "VOI merge (bits)": "voi_merge",
+    "SEG": "seg",
+    "mean average precision": "mean_average_precision",
+}
+
 
 def table(folder: Path) -> str:
     """Scores, then seconds and peak memory of each stage, then where to look."""
@@ -58,19 +66,16 @@ def _last_word(log: Path) -> str:
 
 
 def _scores(folder: Path) -> list[str]:
-    cells = read_receipt(folder, "clean")["result"]["cells"]
-    if not is_current(folder, "scores"):
-        return [f"  cells found {cells} (no truth to compare with)"]
     found = read_receipt(folder, "scores")["result"]
-    names = {
-        "adapted_rand_error": "adapted Rand error",
-        "voi_split": "VOI split (bits)",
-        "voi_merge": "VOI merge (bits)",
-        "seg": "SEG",
-        "mean_average_precision": "mean average precision",
-    }
-    lines = [f"  {'cells found / true':<24}{found['cells_found']} / {found['cells_true']}"]
-    return lines + [
-        f"  {name:<24}{'-' if found[key] is None else format(found[key], '.4f')}"
-        for key, name in names.items()
-    ]
+    cells = read_receipt(folder, "clean")["result"]["cells"]
+    rows = {"cells found": f"{cells} (no truth to compare with)"}
+    if "cells_true" in found:
+        rows = {"cells found / true": f"{found['cells_found']} / {found['cells_true']}"}
+        rows |= {name: _number(found[key]) for name, key in SCORES.items()}
+    if found["seam_excess"] is not None:
+        rows["seam score"] = f"{found['seam_excess']:+.4f} ± {found['seam_noise']:.4f}"
+    return [f"  {name:<24}{value}" for name, value in rows.items()]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -95,7 +95,7 @@ class Sample:
         return np.asarray(store.open_read(volume_path(self.folder, name) / str(level))[:])
 
     def give_supervoxels(self, labels: np.ndarray) -> None:
-        """Stand in for the stage of this name, so that the later ones see these labels whatever the blocks."""
+        """Stand in for the stage of this name, so that later ones see these labels whatever the blocks."""
 
         def run(context, p):
             target = context.create("supervoxels", context.fitted(), np.uint64, "labels")

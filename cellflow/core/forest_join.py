@@ -1,19 +1,44 @@
 """The forest of the whole volume: what the blocks left open is joined, small supervoxels are dissolved."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from cellflow.core.forest import _root
+from cellflow.core.forest import BlockForest, root
 from cellflow.core.forest_keys import ascending
-from cellflow.core.forest_seams import Nodes, OpenEdges, Settled, _look_up
+from cellflow.core.forest_seams import (
+    Nodes,
+    OpenEdges,
+    Settled,
+    decide,
+    look_up,
+    open_edges,
+    plateau_links,
+    settle,
+)
+from cellflow.core.grid import Grid
 
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+
+
+def supervoxel_tables(
+    grid: Grid, parts: Mapping[int, BlockForest], min_size: int
+) -> tuple[dict[int, U64], int]:
+    """For each block the supervoxel of each component (row 0: 0), and the number of supervoxels.
+
+    All steps in one process; a stage runs `plateau_links`, `settle` and `open_edges` block by block.
+    """
+    seeds = decide([plateau_links(grid, n, parts) for n in parts], min_size)
+    found = {n: settle(grid, n, parts, seeds, min_size) for n in parts}
+    settled = {n: own for n, (own, _) in found.items()}
+    edges = [open_edges(grid, n, parts, settled) for n in parts]
+    labels = join([nodes for _, nodes in found.values()], edges, min_size)
+    return {n: table(own, labels) for n, own in settled.items()}, labels.count
 
 
 @dataclass(frozen=True)
@@ -34,9 +59,11 @@ def join(nodes: Sequence[Nodes], edges: Sequence[OpenEdges], min_size: int) -> L
     edges; about 120 B a node and 60 B an edge, never anything of the size of the volume.
     """
     node = _merged(nodes)
-    a, b, key, pair = (np.concatenate([getattr(part, c) for part in edges]) for c in ("a", "b", "key", "pair"))
+    a, b, key, pair = (
+        np.concatenate([getattr(part, c) for part in edges]) for c in ("a", "b", "key", "pair")
+    )
     order = ascending(key, pair)
-    a, b = (_look_up(node.node, ends[order])[0] for ends in (a, b))
+    a, b = (look_up(node.node, ends[order])[0] for ends in (a, b))
     tree = _grow(a, b, node.seeded)
     size = np.zeros(node.size.size, np.int64)
     np.add.at(size, tree, node.size)
@@ -53,7 +80,7 @@ def join(nodes: Sequence[Nodes], edges: Sequence[OpenEdges], min_size: int) -> L
 
 def table(settled: Settled, labels: Labels) -> U64:
     """The supervoxel of every component of one block; 0 for component 0."""
-    row, _ = _look_up(labels.node, settled.node[1:])
+    row, _ = look_up(labels.node, settled.node[1:])
     return np.append(np.zeros(1, np.uint64), labels.label[row])
 
 
@@ -74,11 +101,11 @@ def _grow(a: I64, b: I64, seeded: Flags) -> I64:
     """The root of every node after joining along ascending edges, never two trees with seeds."""
     parent, holds = np.arange(seeded.size), seeded.copy()
     for row in range(a.size):
-        one, two = _root(parent, a[row]), _root(parent, b[row])
+        one, two = root(parent, a[row]), root(parent, b[row])
         if one == two or (holds[one] and holds[two]):
             continue
         parent[max(one, two)] = min(one, two)
         holds[min(one, two)] = holds[one] | holds[two]
     for i in range(parent.size):
-        parent[i] = _root(parent, i)
+        parent[i] = root(parent, i)
     return parent

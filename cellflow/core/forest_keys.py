@@ -11,7 +11,6 @@ those near its membrane, and those in the middle of a thick membrane last. The t
 direction while the lowest of six neighbours is sought.
 """
 
-from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numba
@@ -25,6 +24,9 @@ DIRECTION_BITS = 3
 NOTHING = np.uint32(0xFFFFFFF8)
 """Altitude of what does not exist: voxels outside the mask and outside the volume."""
 
+NEVER = np.iinfo(np.uint64).max
+"""Key of a pair that does not exist: above all others."""
+
 U32 = NDArray[np.uint32]
 F32 = NDArray[np.float32]
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -35,7 +37,9 @@ def framed(outer: NDArray[Scalar], block: Block, fill: Any) -> NDArray[Scalar]: 
 
     `outer` is what the block reads; where the volume goes on it must reach one voxel beyond the core.
     """
-    here = [slice(max(c.start - 1, 0), min(c.stop + 1, n)) for c, n in zip(block.crop, outer.shape, strict=True)]
+    here = [
+        slice(max(c.start - 1, 0), min(c.stop + 1, n)) for c, n in zip(block.crop, outer.shape, strict=True)
+    ]
     shape = [c.stop - c.start + 2 for c in block.crop]
     out = np.full(shape, fill, outer.dtype)
     there = [
@@ -80,6 +84,12 @@ def pair_key(a: np.uint32, b: np.uint32) -> np.uint64:
     return np.uint64(max(a, b)) << np.uint64(32) | np.uint64(min(a, b))
 
 
+@numba.njit(cache=True, nogil=True, inline="always")
+def lower(key: np.uint64, pair: int, other_key: np.uint64, other_pair: int) -> bool:
+    """Whether the first (key, pair id) is below the other."""
+    return bool(key < other_key or (key == other_key and pair < other_pair))
+
+
 def ascending(key: NDArray[np.uint64], pair: NDArray[Any]) -> NDArray[np.int64]:
     """The order of rows by (key, pair). Pairs are compared only where keys are equal."""
     order: NDArray[np.int64] = np.argsort(key)
@@ -95,10 +105,5 @@ def ascending(key: NDArray[np.uint64], pair: NDArray[Any]) -> NDArray[np.int64]:
 def cross_keys(a: U32, b: U32) -> NDArray[np.uint64]:
     """`pair_key` of every pair of two planes of altitudes; the largest key where one does not exist."""
     key = np.maximum(a, b).astype(np.uint64) << np.uint64(32) | np.minimum(a, b)
-    key[(a == NOTHING) | (b == NOTHING)] = np.iinfo(np.uint64).max
+    key[(a == NOTHING) | (b == NOTHING)] = NEVER
     return key
-
-
-def strides(shape: Sequence[int]) -> tuple[int, int, int]:
-    """Steps of a C-order index along z, y, x."""
-    return shape[1] * shape[2], shape[2], 1

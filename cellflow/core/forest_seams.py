@@ -16,8 +16,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from cellflow.core.forest import NEVER, OPEN, SEED, BlockForest, _root
-from cellflow.core.forest_keys import ascending
+from cellflow.core.forest import OPEN, SEED, BlockForest, root, without_cycles
+from cellflow.core.forest_keys import NEVER, ascending
 from cellflow.core.grid import Grid
 
 U32 = NDArray[np.uint32]
@@ -58,6 +58,8 @@ class Settled:
     """What each component of a block belongs to; row 0 is no component."""
 
     node: U64
+    seeded: Flags
+    """That node holds a seed."""
     certain: Flags
 
 
@@ -150,7 +152,7 @@ def settle(
     """The nodes of a block; `parts` are those of the block and of those across its faces."""
     part = parts[number]
     own = _own_nodes(number, part, seeds, min_size)
-    node, certain = own.node.copy(), own.certain.copy()
+    node, seeded, certain = own.node.copy(), own.seeded.copy(), own.certain.copy()
     leaving = np.flatnonzero((part.kind == OPEN) & (part.exit != NEVER))
     voxel, axis = np.divmod(part.exit[leaving], np.uint64(3))
     corner = np.array([s.start for s in grid[number].core])
@@ -166,30 +168,34 @@ def settle(
         theirs = _own_nodes(neighbour, parts[neighbour], seeds, min_size)
         follows = theirs.certain[target]
         node[leaving[here][follows]] = theirs.node[target[follows]]
-        certain[leaving[here][follows]] = True
-    return Settled(node, certain), _contribution(part, node, certain, own.node != _global(number, np.arange(node.size)))
+        seeded[leaving[here][follows]] = certain[leaving[here][follows]] = True
+    settled = Settled(node, seeded, certain)
+    return settled, _contribution(part, settled)
 
 
 def _own_nodes(number: int, part: BlockForest, seeds: Seeds, min_size: int) -> Settled:
     """Nodes as far as the block and the decided plateaus tell."""
     node = _global(number, np.arange(part.kind.size))
-    certain = (part.kind == SEED) & (part.size >= min_size)
+    seeded = part.kind == SEED
+    certain = seeded & (part.size >= min_size)
     component = np.flatnonzero(part.piece)
-    row, known = _look_up(seeds.piece, _global(number, part.piece[component]))
+    row, known = look_up(seeds.piece, _global(number, part.piece[component]))
     node[component[known]] = seeds.node[row[known]]
+    seeded[component[known]] = True
     certain[component[known]] = seeds.certain[row[known]]
-    return Settled(node, certain)
+    return Settled(node, seeded, certain)
 
 
-def _contribution(part: BlockForest, node: U64, certain: Flags, in_plateau: Flags) -> Nodes:
-    names, inverse = np.unique(node[1:], return_inverse=True)
+def _contribution(part: BlockForest, own: Settled) -> Nodes:
+    """The components of a block added up by node. A node of a plateau is known to hold a seed."""
+    names, inverse = np.unique(own.node[1:], return_inverse=True)
     size, first = np.zeros(names.size, np.int64), np.full(names.size, NEVER, np.uint64)
     np.add.at(size, inverse, part.size[1:])
     np.minimum.at(first, inverse, part.first[1:])
-    seeded, sure = np.zeros(names.size, bool), np.zeros(names.size, bool)
-    np.logical_or.at(seeded, inverse, (part.kind[1:] == SEED) | certain[1:] | in_plateau[1:])
-    np.logical_or.at(sure, inverse, certain[1:])
-    return Nodes(names, seeded, sure, size, first)
+    seeded, certain = np.zeros(names.size, bool), np.zeros(names.size, bool)
+    seeded[inverse[own.seeded[1:]]] = True
+    certain[inverse[own.certain[1:]]] = True
+    return Nodes(names, seeded, certain, size, first)
 
 
 def open_edges(
@@ -197,7 +203,9 @@ def open_edges(
 ) -> OpenEdges:
     """Pairs of a block and across its upper faces that may join nodes; reads the neighbours there."""
     part, own = parts[number], settled[number]
-    columns = [(own.node[part.a], own.node[part.b], own.certain[part.a], own.certain[part.b], part.key, part.pair)]
+    columns = [
+        (own.node[part.a], own.node[part.b], own.certain[part.a], own.certain[part.b], part.key, part.pair)
+    ]
     for (side, name), neighbour in across_faces(grid, number).items():
         key = getattr(part, f"key_{name}")
         if side == "low" or key.size == 0:
@@ -219,33 +227,16 @@ def open_edges(
     return OpenEdges(a[kept], b[kept], key[kept], pair[kept])
 
 
-def without_cycles(a: I64, b: I64, certain: Flags) -> Flags:
-    """Which of these ascending edges close no cycle with lower ones; all certain nodes count as one."""
-    parent = np.arange(certain.size + 1).astype(np.int32)
-    parent[1:][certain] = 0
-    return _without_cycles(a, b, parent)
-
-
-@numba.njit(cache=True, nogil=True)
-def _without_cycles(a: I64, b: I64, parent: NDArray[np.int32]) -> Flags:
-    kept = np.zeros(a.size, np.bool_)
-    for row in range(a.size):
-        one, two = _root(parent, a[row] + 1), _root(parent, b[row] + 1)
-        kept[row] = one != two
-        parent[max(one, two)] = min(one, two)
-    return kept
-
-
 @numba.njit(cache=True, nogil=True)
 def _groups(count: int, pairs: I64) -> I64:
     """The first member of the group of each, over all pairs."""
-    parent = np.arange(count).astype(np.int32)
+    parent = np.arange(count)
     for row in range(len(pairs)):
-        one, two = _root(parent, pairs[row, 0]), _root(parent, pairs[row, 1])
+        one, two = root(parent, pairs[row, 0]), root(parent, pairs[row, 1])
         parent[max(one, two)] = min(one, two)
     out = np.empty(count, np.int64)
     for i in range(count):
-        out[i] = _root(parent, i)
+        out[i] = root(parent, i)
     return out
 
 
@@ -254,7 +245,7 @@ def _global(number: int, local: NDArray[np.integer]) -> U64:
     return out
 
 
-def _look_up(names: U64, wanted: U64) -> tuple[I64, Flags]:
+def look_up(names: U64, wanted: U64) -> tuple[I64, Flags]:
     """Rows of `wanted` in ascending `names`, and whether they are there."""
     if names.size == 0:
         return np.zeros(wanted.size, np.int64), np.zeros(wanted.size, bool)

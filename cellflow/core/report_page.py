@@ -123,6 +123,8 @@ class Page(Schema):
     input: InputFacts
     scores: dict[str, int | float | None] | None = None
     """From `metrics.scores`; None where there was no truth."""
+    seams: str = ""
+    """Whether the blocks can be seen in the result, in a sentence."""
     sizes: Sizes | None = None
     pictures: tuple[Picture, ...] = ()
     stages: tuple[StageCost, ...] = ()
@@ -150,6 +152,17 @@ def render(page: Page) -> str:
         facts=_facts(page.input),
     )
     return html
+
+
+def seams(excess: float | None, noise: float | None) -> str:
+    """Say what the seam score says; nothing for a volume of one block."""
+    if excess is None or noise is None:
+        return ""
+    seen = "blocks can be seen" if excess > 2 * noise + 0.001 else "the blocks cannot be seen"
+    return (
+        f"Seam score {excess:+.4f} ± {noise:.4f}: {seen}. It is how much more often cells end on the faces "
+        "of blocks than half a block away, as a share of voxel pairs."
+    )
 
 
 def size_histogram(sizes: NDArray[np.number], unit: str) -> Sizes | None:

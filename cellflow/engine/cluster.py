@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 THREADS = dict.fromkeys(
@@ -28,6 +29,32 @@ class SerialExecutor(Executor):
         except Exception as error:  # noqa: BLE001 - an executor hands every error to its future
             future.set_exception(error)
         return future
+
+
+class DaskExecutor(Executor):
+    """Hands each call to a Dask worker.
+
+    Not Dask's own `Client.get_executor`: there a future never ends whose result was lost with its worker
+    and could not be made again, and the stage would wait for ever.
+    """
+
+    def __init__(self, client: Any, workers: int) -> None:  # noqa: ANN401 - a `distributed.Client`
+        self.workers = workers
+        self._client = client
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401
+        """The future of `fn(*args)`."""
+        outcome: Future[Any] = Future()
+        asked = self._client.submit(fn, *args, **kwargs, pure=False)
+        asked.add_done_callback(partial(_settle, outcome))
+        return outcome
+
+
+def _settle(outcome: Future[Any], asked: Any) -> None:  # noqa: ANN401 - a `distributed.Future`
+    try:
+        outcome.set_result(asked.result())
+    except BaseException as error:  # noqa: BLE001 - whoever waits for the future is told
+        outcome.set_exception(error)
 
 
 @contextmanager
@@ -57,15 +84,14 @@ def executor(workers: int) -> Iterator[Executor]:
         ) as cluster,
         Client(cluster) as client,
     ):
-        pool: Executor = client.get_executor(pure=False)
-        pool.workers = workers  # type: ignore[attr-defined]
-        yield pool
+        yield DaskExecutor(client, workers)
 
 
 def _settings() -> dict[str, Any]:
     return {
         "distributed.nanny.pre-spawn-environ": THREADS | SILENT,  # without the default's malloc trimming
         "distributed.scheduler.allowed-failures": 3,
+        "distributed.scheduler.worker-saturation": 1.0,  # a dying worker takes one block with it, not two
         "distributed.worker.multiprocessing-method": "spawn",
         # Ctrl-C reaches the whole terminal group; the stage ends its workers, which need not complain.
         "distributed.worker.preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],

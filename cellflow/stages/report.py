@@ -20,6 +20,7 @@ from cellflow.core.report_page import (
     StageCost,
     StageSettings,
     render,
+    seams,
     size_histogram,
 )
 from cellflow.core.schema import Schema
@@ -56,7 +57,7 @@ def run(context: Context, p: Params) -> dict[str, Any]:
     done = [stage for stage in ORDER if is_current(context.job.folder, stage)]
     receipts = {stage: read_receipt(context.job.folder, stage) for stage in done}
     sizes = _cell_sizes(context)
-    scores = receipts.get("scores", {}).get("result")
+    scores = receipts["scores"]["result"]
     voxel = context.voxel_um()
     known = receipts["ingest-raw"]["result"]["voxel_size_known"]
     unit, per_voxel = ("µm³", float(np.prod(voxel))) if known else ("voxels", 1.0)
@@ -64,7 +65,8 @@ def run(context: Context, p: Params) -> dict[str, Any]:
         sample=context.job.folder.name,
         cells_found=len(sizes),
         input=_input(receipts["ingest-raw"]["result"], voxel if known else None),
-        scores=scores,
+        scores=scores if "cells_true" in scores else None,
+        seams=seams(scores["seam_excess"], scores["seam_noise"]),
         sizes=size_histogram(sizes * per_voxel, unit),
         pictures=tuple(_pictures(context, p, voxel)),
         stages=tuple(_cost(context.job.folder, stage) for stage in done),
@@ -109,7 +111,7 @@ def _row(context: Context, voxel: Voxel, plane: str, box: Box) -> list[Picture]:
         ("supervoxels", overlay_png(raw, labels["supervoxels"], pixel, alpha=0.0)),
         ("cells", overlay_png(raw, labels["cells"], pixel)),
     ]
-    if "scores" in context.job.after:
+    if "ingest-truth" in read_receipt(context.job.folder, "scores")["inputs"]:
         shown.append(("truth", overlay_png(raw, _slice(context.volume("truth"), box, axis), pixel)))
     at = f"{'zyx'[axis]} = {box[axis].start} of {context.volume('raw').shape[axis]}"
     return [Picture(plane=plane, title=title, png=png, caption=at) for title, png in shown]

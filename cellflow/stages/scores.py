@@ -1,4 +1,8 @@
-"""Compare the cells with a truth: every score from one contingency table, summed over blocks."""
+"""How good the cells are: against a truth, if there is one, and whether the blocks can be seen in them.
+
+Every score of a truth comes from one contingency table, summed over blocks; the seam score from the pairs
+of voxels on the faces of blocks and half a block away.
+"""
 
 from dataclasses import asdict
 from functools import partial
@@ -10,9 +14,10 @@ from pydantic import Field
 
 from cellflow.core.contingency import Contingency, contingency_block, merge
 from cellflow.core.errors import BadInput
-from cellflow.core.grid import Block
+from cellflow.core.grid import Block, box_shape
 from cellflow.core.metrics import scores
 from cellflow.core.schema import Schema
+from cellflow.core.seam_score import seam_block, seam_score
 from cellflow.engine.parts import load_part, save_part
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Array, Demand, Fitted
@@ -37,20 +42,33 @@ def demand(like: Fitted) -> Demand:
 
 
 def run(context: Context, p: Params) -> dict[str, Any]:
-    """The result holds every score by name: numbers, or null where there is nothing to judge."""
-    truth, cells = context.volume("truth"), context.volume("cells")
-    if truth.shape != cells.shape:
+    """The result holds every score by name: numbers, or null where there is nothing to judge.
+
+    Without a truth there are only `seam_excess` and `seam_noise`.
+    """
+    cells = context.volume("cells")
+    truth = context.volume("truth") if "ingest-truth" in context.job.after else None
+    if truth is not None and truth.shape != cells.shape:
         raise BadInput(
             f"{context.job.folder}: found a truth of shape {truth.shape}, expected {cells.shape} as the raw "
             "volume; crop or resample the truth"
         )
     folder, grid = context.scratch("tables"), context.fitted().grid()
-    context.map("blocks", partial(_task, truth=truth, cells=cells, folder=folder), grid)
+    parts = context.map("blocks", partial(_task, truth=truth, cells=cells, folder=folder), grid)
+    seam = seam_score(row for part in parts for row in part["seams"])
+    seams = {"seam_excess": seam and seam.excess, "seam_noise": seam and seam.noise}
+    if truth is None:
+        return dict(seams)
     table = merge(Contingency(**load_part(folder, block.id)) for block in grid)
-    return scores(table, unlabelled=p.unlabelled, min_truth_size=p.min_truth_size)
+    return {**scores(table, unlabelled=p.unlabelled, min_truth_size=p.min_truth_size), **seams}
 
 
-def _task(block: Block, truth: Array, cells: Array, folder: Path) -> dict[str, Any]:
-    table = scores_block(np.asarray(truth[block.core]), np.asarray(cells[block.core]))
-    save_part(folder, block.id, asdict(table))
-    return {}
+def _task(block: Block, truth: Array | None, cells: Array, folder: Path) -> dict[str, Any]:
+    z, y, x = (slice(s.start, min(s.stop + 1, n)) for s, n in zip(block.core, cells.shape, strict=True))
+    found = np.asarray(cells[z, y, x])
+    shape = (cells.shape[0], cells.shape[1], cells.shape[2])
+    if truth is not None:
+        nz, ny, nx = box_shape(block.core)
+        table = scores_block(np.asarray(truth[block.core]), found[:nz, :ny, :nx])
+        save_part(folder, block.id, asdict(table))
+    return {"seams": seam_block(found, block, shape)}

@@ -46,6 +46,11 @@ def whole(tmp_path_factory, supervoxel_labels):
     return _later(made, supervoxel_labels)
 
 
+def _unseamed(receipt):
+    """The result without what is measured at the faces of blocks, which other blocks have elsewhere."""
+    return {name: value for name, value in receipt["result"].items() if not name.startswith("seam")}
+
+
 def _later(made, labels):
     made.run("ingest-raw", "ingest-boundaries", "ingest-truth")
     made.give_supervoxels(labels)
@@ -61,7 +66,7 @@ def test_graph_sizes_cells_and_scores_do_not_depend_on_the_blocking(sample, whol
             np.testing.assert_array_equal(found[name], values, err_msg=name)
     np.testing.assert_array_equal(made.read("cells"), expected.read("cells"))
     for stage in ("graph", "partition", "clean", "scores"):
-        assert receipts[stage]["result"] == expected_receipts[stage]["result"]
+        assert _unseamed(receipts[stage]) == _unseamed(expected_receipts[stage])
     assert receipts["scores"]["result"]["cells_found"] > 5  # there is something to compare
 
 
@@ -117,7 +122,7 @@ def test_a_mask_restricts_cells_and_may_exclude_whole_blocks(sample):
 def test_an_empty_mask_is_refused(sample):
     made = sample(volumes={**tissue(), "mask": np.zeros(SHAPE, np.uint8)})
     with pytest.raises(BadInput, match="every voxel is 0"):
-        made.run("ingest-mask")
+        made.run("ingest-raw", "ingest-mask")
 
 
 def test_blocks_of_one_value_are_supervoxels_too(sample):

@@ -1,16 +1,14 @@
 # How good it is, and the page that says so.
 
 
-def judged(wildcards):
-    """Scores where there is a truth; else the segmentation alone."""
-    scored = "truth" in CONFIG.sources(wildcards.sample)
-    return [receipt(stage).format(**wildcards) for stage in ["segment"] + ["scores"] * scored]
+def cells_and_truth(wildcards):
+    truth = "truth" in CONFIG.sources(wildcards.sample)
+    return [receipt(stage).format(**wildcards) for stage in ["segment"] + ["ingest-truth"] * truth]
 
 
 rule scores:
     input:
-        receipt("ingest-truth"),
-        receipt("segment"),
+        cells_and_truth,
     output:
         receipt("scores"),
     log:
@@ -24,7 +22,8 @@ rule scores:
 
 rule report:
     input:
-        judged,
+        receipt("segment"),
+        receipt("scores"),
     output:
         receipt("report"),
     log:
