@@ -25,7 +25,8 @@ from cellflow.engine.parts import load_part, save_part
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Array, Demand, Fitted
 
-NODES_PER_RANGE = 1 << 18
+NODES_PER_RANGE = 1 << 14
+"""About 40 MB of rows a range: a merge is a task like any other, and must not need more than a block."""
 
 
 class Params(Schema):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from cellflow.core.errors import BadInput
-from cellflow.core.grid import Block
+from cellflow.core.grid import Block, Triple
 from cellflow.core.schema import Schema
 from cellflow.engine import store
 from cellflow.engine.formats import Source, Volume, open_volume
@@ -49,12 +49,16 @@ def stored_dtype(role: Role, dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32) if dtype.kind == "f" else dtype
 
 
-def ingest_block(values: NDArray[Any], role: Role) -> NDArray[Any]:
-    """One block as it will be stored. Raises `BadInput` for voxels that no later stage could use."""
+def ingest_block(values: NDArray[Any], role: Role, corner: Triple = (0, 0, 0)) -> NDArray[Any]:
+    """One block as it will be stored; its first voxel is `corner` of the volume.
+
+    Raises `BadInput` for voxels that no later stage could use.
+    """
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        at = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+        at = np.argwhere(~np.isfinite(values))[0]
+        place = tuple(int(i) for i in at + corner)
         raise BadInput(
-            f"found {values[at]} at z, y, x = {{place}} {at}, expected finite numbers; mend the file"
+            f"found {values[tuple(at)]} at z, y, x = {place}, expected finite numbers; mend the file"
         )
     if role == "truth":
         return _labels(values)
@@ -134,13 +138,11 @@ def run(context: Context, p: Params) -> dict[str, Any]:
 
 
 def _task(block: Block, source: Volume, target: Array, role: Role, path: str) -> dict[str, Any]:
-    values = source.read(block.core)
+    corner = (block.core[0].start, block.core[1].start, block.core[2].start)
     try:
-        values = ingest_block(values, role)
+        values = ingest_block(source.read(block.core), role, corner)
     except BadInput as error:
-        corner = tuple(s.start for s in block.core)
-        message = str(error).replace("{place}", f"{corner} +")
-        raise BadInput(f"{role} {path}, block at {corner}: {message}") from error
+        raise BadInput(f"{role} {path}, block at {corner}: {error}") from error
     return {
         "crc": store.write_block(target, block.core, values),
         "min": values.min().item(),

@@ -157,6 +157,18 @@ def test_ties_and_plateaus_fall_the_same_way_in_all_blocks(number, levels, value
     assert np.array_equal(from_ground(altitude, smoothed, block, 4, planar), expected)
 
 
+@settings(max_examples=100, deadline=None)
+@given(numbers, st.tuples(st.just(1), st.integers(6, 12), st.integers(7, 14)), st.sampled_from([0, 9]))
+def test_pieces_of_plateaus_join_nothing_before_it_is_known_whether_they_are_seeds(number, block, min_size):
+    rng, shape = np.random.default_rng(number), (1, 12, 14)
+    altitude = (rng.integers(0, 20, shape) << 3).astype(np.uint32)
+    islands = smooth(rng.random(shape, np.float32), (0.7, 0.7, 0.7))
+    smoothed = (islands > np.median(islands)).astype(np.float32)
+    smoothed[rng.random(shape) < 0.02] = 2
+    expected = reference(altitude, smoothed, min_size)
+    assert np.array_equal(from_ground(altitude, smoothed, block, min_size), expected)
+
+
 def flat_ground_with_few_seeds():
     """Only pair ids decide where its supervoxels meet."""
     altitude = np.full((6, 16, 16), 8, np.uint32)

@@ -4,12 +4,16 @@
 def source_file(wildcards):
     """The file whose age tells whether a volume must be read again; of a folder its metadata."""
     if CONFIG.samples[wildcards.sample].phantom:
-        return f"{RESULTS}/{wildcards.sample}/phantom.json"
+        return [receipt("phantom").format(**wildcards)]
     path = Path(CONFIG.sources(wildcards.sample)[wildcards.role].path)
-    if path.is_file():
-        return str(path)
-    heads = (path / name for name in ("zarr.json", ".zarray", ".zattrs", ".zgroup"))
-    return next((str(head) for head in heads if head.exists()), [])
+    heads = [path / name for name in ("zarr.json", ".zarray", ".zattrs", ".zgroup")]
+    return [str(file) for file in [path, *heads] if file.is_file()][:1]
+
+
+def receipts_before(wildcards):
+    """A phantom is made first; and raw gives the voxel size of all volumes of a sample."""
+    made = ["phantom"] if CONFIG.samples[wildcards.sample].phantom else []
+    return [receipt(s).format(**wildcards) for s in made + ["ingest-raw"] * (wildcards.role != "raw")]
 
 
 rule phantom:
@@ -27,6 +31,7 @@ rule phantom:
 rule ingest:
     input:
         source_file,
+        receipts=receipts_before,
     output:
         receipt("ingest-{role}"),
     log:
@@ -36,9 +41,8 @@ rule ingest:
     threads: workers
     params:
         job=job("ingest-{role}"),
-        after=lambda wildcards, input: [f for f in input if f.endswith("phantom.json")],
     shell:
-        command("ingest-{wildcards.role}", after="{params.after:q}")
+        command("ingest-{wildcards.role}", after="{input.receipts:q}")
 
 
 rule normalise:
