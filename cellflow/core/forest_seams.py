@@ -114,7 +114,8 @@ def plateau_links(grid: Grid, number: int, parts: Mapping[int, BlockForest]) -> 
     size = np.zeros(pieces.size, np.int64)
     np.add.at(size, inverse, part.size[component])
     voxel, linked = _spread(part, grid)
-    others = [(parts[n].face, _global(n, parts[n].face_piece)) for n in around(grid, number).values()]
+    near = around(grid, number).values() if voxel.size else ()  # most blocks need to open no other
+    others = [(parts[n].face, _global(n, parts[n].face_piece)) for n in near]
     theirs = np.concatenate([np.empty(0, np.uint64), *(face for face, _ in others)])
     names = np.concatenate([np.empty(0, np.uint64), *(name for _, name in others)])
     order = np.argsort(theirs)
@@ -133,6 +134,7 @@ def plateau_links(grid: Grid, number: int, parts: Mapping[int, BlockForest]) -> 
 
 def decide(links: Sequence[PlateauLinks], min_size: int) -> Seeds:
     """Which pieces are seeds: those that never touch a higher neighbour, with all they go on in."""
+    links = sorted(links, key=lambda part: tuple(part.piece[:1].tolist()))
     piece = np.concatenate([part.piece for part in links])
     node, size = (np.concatenate([getattr(part, name) for part in links]) for name in ("node", "size"))
     refused = np.concatenate([part.refused for part in links])

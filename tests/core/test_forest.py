@@ -291,8 +291,9 @@ def test_supervoxels_are_numbered_by_their_first_voxels(rng):
     assert (np.diff(first) > 0).all()
 
 
-def test_the_order_of_the_blocks_does_not_matter(rng):
-    boundaries = boundary_map("few levels", (8, 12, 12), rng)
+@pytest.mark.parametrize("kind", ["few levels", "constant", "sparse"])
+def test_the_order_of_the_blocks_does_not_matter(kind, rng):
+    boundaries = boundary_map(kind, (8, 12, 12), rng)
     grid = Grid(boundaries.shape, (3, 5, 4), (1, 1, 1))
     altitude, smoothed = ground(boundaries)
     parts = {}
