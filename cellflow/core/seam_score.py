@@ -57,6 +57,7 @@ def seam_score(rows: Iterable[list[int]]) -> SeamScore | None:
 
 def _counts(labels: NDArray[np.uint64], axis: int, at: int, core: tuple[Any, ...]) -> tuple[int, int]:
     """Pairs of voxels across the plane before index `at`, and how many lie in two segments."""
-    below, above = labels.take(at - 1, axis)[core], labels.take(at, axis)[core]
+    planes = np.moveaxis(labels, axis, 0)
+    below, above = planes[(at - 1, *core)], planes[(at, *core)]
     both = (below > 0) & (above > 0)
     return int(both.sum()), int((both & (below != above)).sum())

@@ -25,14 +25,14 @@ def local_maxima(
         volume = np.where(mask, volume, np.float32(-np.inf))
     labels = np.zeros(volume.shape, np.int32)
     reach = 0 if planar else 1
-    _mark_peaks(volume, reach, labels)
+    mark_peaks(volume, reach, labels)
     # Pages of this are touched, and so count, only as far as a plateau grows.
     count = _number_plateaus(volume, reach, labels, np.empty(volume.size, np.int32))
     return labels, count
 
 
 @numba.njit(cache=True, nogil=True)
-def _mark_peaks(volume: NDArray[np.float32], reach: int, labels: NDArray[np.int32]) -> None:
+def mark_peaks(volume: NDArray[np.float32], reach: int, labels: NDArray[np.int32]) -> None:
     nz, ny, nx = volume.shape
     # A border of -inf left and right; rows beyond the border are the border row itself: it cannot win.
     highest = np.full(nx + 2, -np.inf, np.float32)

@@ -1,12 +1,16 @@
 """What a block hands back when it is too large for the journal: arrays in one file a block."""
 
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellflow.engine.atomic import write
+from cellflow.engine.blockwise import Item
+
+Record = TypeVar("Record")
 
 
 def save_part(folder: Path, block: int, arrays: dict[str, NDArray[Any]]) -> None:
@@ -18,3 +22,40 @@ def load_part(folder: Path, block: int) -> dict[str, NDArray[Any]]:
     """The arrays that `save_part` kept."""
     with np.load(folder / f"{block}.npz", allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
+
+
+class SavedParts(Mapping[int, Record]):
+    """The records that a pass saved, by block. Columns are read when asked for: a task that needs one
+    plane of its neighbour reads that plane.
+    """  # fmt: skip
+
+    def __init__(self, _kind: type[Record], folder: Path, blocks: Iterable[Item]) -> None:
+        self._folder = folder
+        self._blocks = blocks
+        self._open: dict[int, Record] = {}
+
+    def __getitem__(self, block: int) -> Record:
+        if block not in self._open:
+            self._open[block] = cast("Record", _Columns(self._folder / f"{block}.npz"))
+        return self._open[block]
+
+    def __iter__(self) -> Iterator[int]:
+        return (block.id for block in self._blocks)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._blocks)
+
+
+class _Columns:
+    """Looks like the record whose columns a file holds."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __getattr__(self, name: str) -> NDArray[Any]:
+        with np.load(self._path, allow_pickle=False) as file:
+            if name not in file.files:
+                raise AttributeError(name)
+            column: NDArray[Any] = file[name]
+        setattr(self, name, column)
+        return column

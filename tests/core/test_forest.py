@@ -4,11 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.segmentation import watershed as skimage_watershed
 
-from cellflow.core import forest, forest_join, forest_keys, forest_seams
 from cellflow.core.distance import boundary_distance
-from cellflow.core.forest import forest_block
-from cellflow.core.forest_join import supervoxel_tables
-from cellflow.core.forest_keys import NOTHING, altitudes, framed
+from cellflow.core.forest import block as forest
+from cellflow.core.forest import join as forest_join
+from cellflow.core.forest import keys as forest_keys
+from cellflow.core.forest import seams as forest_seams
+from cellflow.core.forest.block import forest_block
+from cellflow.core.forest.join import supervoxel_tables
+from cellflow.core.forest.keys import NOTHING, altitudes, framed
 from cellflow.core.grid import Grid
 from cellflow.core.seeds import local_maxima
 from cellflow.core.smoothing import smooth

@@ -172,6 +172,7 @@ SUPERVOXELS = {
     "max_distance": 2.0,
     "anisotropic": False,
     "per_slice": True,
+    "blocks": supervoxels.Independent(),
 }
 
 

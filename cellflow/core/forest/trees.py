@@ -7,7 +7,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from cellflow.core.forest_keys import NEVER, NOTHING, lower, pair_key
+from cellflow.core.forest.keys import NEVER, NOTHING, lower, pair_key
 
 HERE, ABSENT = 7, 6
 """In place of a direction 0..5 (z, y, x down, then up): a root; no voxel of the core."""

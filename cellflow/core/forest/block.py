@@ -1,7 +1,7 @@
 """What one block can say about the supervoxels of the whole volume: their forest, as far as it is certain.
 
 Supervoxels are the trees of the minimum spanning forest rooted at the seeds (watershed cuts, Cousty et al.
-2009), over pairs of face neighbours in the order of `forest_keys`. A set of voxels without a seed is
+2009), over pairs of face neighbours in the order of `keys`. A set of voxels without a seed is
 always joined along its lowest pair to the outside, whatever the rest of the volume is like. So a block may
 join everything whose lowest pair stays inside its core, and leaves the rest *open*::
 
@@ -24,9 +24,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from cellflow.core.forest_keys import NEVER, ascending, cross_keys, lower
-from cellflow.core.forest_seeds import Pieces, pieces
-from cellflow.core.forest_trees import Edges, Exits, basins, exits, grow_trees
+from cellflow.core.forest.keys import NEVER, ascending, cross_keys, lower
+from cellflow.core.forest.seeds import Pieces, pieces
+from cellflow.core.forest.trees import Edges, Exits, basins, exits, grow_trees
 from cellflow.core.grid import Block, Triple
 
 OPEN, SEED, UNDECIDED = 0, 1, 2
@@ -73,7 +73,7 @@ class BlockForest:
     face: U64
     """Indices of voxels of undecided pieces that have an equal neighbour beyond the core."""
     links: U32
-    """Which neighbours these are (bits as in `forest_seeds`)."""
+    """Which neighbours these are (bits as in `seeds`)."""
     face_piece: U32
     """Their pieces."""
 
@@ -83,7 +83,7 @@ def forest_block(
 ) -> tuple[U32, BlockForest]:
     """Components of a core, 1..n in C order of their first voxel, 0 where masked; and what is known of them.
 
-    `altitude` and `smoothed` are framed (`forest_keys.framed`), NOTHING and -inf where there is no voxel;
+    `altitude` and `smoothed` are framed (`keys.framed`), NOTHING and -inf where there is no voxel;
     `shape` is that of the volume. Pairs between two seeds of `min_size` voxels each are forgotten. Nothing
     is assumed about the voxels beyond the frame. Memory beyond input and result: 5 B a voxel, 120 B a tree.
     """

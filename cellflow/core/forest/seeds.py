@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from cellflow.core.seeds import _mark_peaks
+from cellflow.core.seeds import mark_peaks
 
 I32 = NDArray[np.int32]
 F32 = NDArray[np.float32]
@@ -40,7 +40,7 @@ def pieces(smoothed: F32, *, planar: bool) -> Pieces:
     Numbered in C order of their first voxel. Memory beyond the result: 4 B a voxel of the largest plateau.
     """
     voxels = np.zeros(smoothed.shape, np.int32)
-    _mark_peaks(smoothed, 0 if planar else 1, voxels)
+    mark_peaks(smoothed, 0 if planar else 1, voxels)
     for axis in range(3):
         edge = np.moveaxis(voxels, axis, 0)
         edge[0] = edge[-1] = 0

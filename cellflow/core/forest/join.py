@@ -7,9 +7,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from cellflow.core.forest import BlockForest, root
-from cellflow.core.forest_keys import ascending
-from cellflow.core.forest_seams import (
+from cellflow.core.forest.block import BlockForest, root
+from cellflow.core.forest.keys import ascending
+from cellflow.core.forest.seams import (
     Nodes,
     OpenEdges,
     Settled,

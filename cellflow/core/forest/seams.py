@@ -16,8 +16,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from cellflow.core.forest import OPEN, SEED, BlockForest, root, without_cycles
-from cellflow.core.forest_keys import NEVER, ascending
+from cellflow.core.forest.block import OPEN, SEED, BlockForest, root, without_cycles
+from cellflow.core.forest.keys import NEVER, ascending
 from cellflow.core.grid import Grid
 
 U32 = NDArray[np.uint32]
