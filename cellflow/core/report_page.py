@@ -158,7 +158,7 @@ def seams(excess: float | None, noise: float | None) -> str:
     """Say what the seam score says; nothing for a volume of one block."""
     if excess is None or noise is None:
         return ""
-    seen = "blocks can be seen" if excess > 2 * noise + 0.001 else "the blocks cannot be seen"
+    seen = "the blocks can be seen" if excess > 3 * noise else "the blocks cannot be seen"
     return (
         f"Seam score {excess:+.4f} ± {noise:.4f}: {seen}. It is how much more often cells end on the faces "
         "of blocks than half a block away, as a share of voxel pairs."

@@ -53,22 +53,22 @@ def run(context: Context, p: Params) -> dict[str, Any]:
             f"{context.job.folder}: found a truth of shape {truth.shape}, expected {cells.shape} as the raw "
             "volume; crop or resample the truth"
         )
-    folder, grid = context.scratch("tables"), context.fitted().grid()
-    parts = context.map("blocks", partial(_task, truth=truth, cells=cells, folder=folder), grid)
-    seam = seam_score(row for part in parts for row in part["seams"])
+    folder, like = context.scratch("tables"), context.fitted()
+    grid = like.grid()
+    context.map("blocks", partial(_task, truth=truth, cells=cells, folder=folder), grid)
+    seam = seam_score((load_part(folder / "seams", block.id)["counts"] for block in grid), like.block)
     seams = {"seam_excess": seam and seam.excess, "seam_noise": seam and seam.noise}
     if truth is None:
         return dict(seams)
-    table = merge(Contingency(**load_part(folder, block.id)) for block in grid)
+    table = merge(Contingency(**load_part(folder / "overlaps", block.id)) for block in grid)
     return {**scores(table, unlabelled=p.unlabelled, min_truth_size=p.min_truth_size), **seams}
 
 
 def _task(block: Block, truth: Array | None, cells: Array, folder: Path) -> dict[str, Any]:
     z, y, x = (slice(s.start, min(s.stop + 1, n)) for s, n in zip(block.core, cells.shape, strict=True))
-    found = np.asarray(cells[z, y, x])
-    shape = (cells.shape[0], cells.shape[1], cells.shape[2])
+    found, core = np.asarray(cells[z, y, x]), box_shape(block.core)
     if truth is not None:
-        nz, ny, nx = box_shape(block.core)
-        table = scores_block(np.asarray(truth[block.core]), found[:nz, :ny, :nx])
-        save_part(folder, block.id, asdict(table))
-    return {"seams": seam_block(found, block, shape)}
+        table = scores_block(np.asarray(truth[block.core]), found[: core[0], : core[1], : core[2]])
+        save_part(folder / "overlaps", block.id, asdict(table))
+    save_part(folder / "seams", block.id, {"counts": seam_block(found, core)})
+    return {}

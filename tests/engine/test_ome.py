@@ -1,5 +1,4 @@
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -26,18 +25,6 @@ def made(tmp_path_factory):
     return made
 
 
-@pytest.fixture(scope="module")
-def valid(made, tmp_path_factory):
-    """The sample as ome-zarr-models 1.6 can read it: it fails on labels without the optional colors."""
-    root = tmp_path_factory.mktemp("copy") / "root.ome.zarr"
-    shutil.copytree(root_path(made.folder), root)
-    for path in root.glob("labels/*/zarr.json"):
-        content = json.loads(path.read_text())
-        content["attributes"]["ome"]["image-label"]["colors"] = [{"label-value": 0, "rgba": [0, 0, 0, 0]}]
-        path.write_text(json.dumps(content))
-    return lambda name: zarr.open_group(str(root / name), mode="r")
-
-
 IMAGES = ("", "raw", "boundaries")
 LABELS = ("cells", "supervoxels", "truth", "mask")
 
@@ -47,8 +34,8 @@ def _group(made, path):
 
 
 @pytest.mark.parametrize("path", IMAGES)
-def test_images_are_valid_ome_zarr(valid, path):
-    group = valid(path)
+def test_images_are_valid_ome_zarr(made, path):
+    group = _group(made, path)
     image = Image.from_zarr(group)
     entry = image.ome_attributes.multiscales[0]
     assert [axis.name for axis in entry.axes] == ["z", "y", "x"]
@@ -64,8 +51,8 @@ def test_labels_are_valid_ome_zarr(made, name):
     assert (root_path(made.folder) / "labels" / name / source).resolve() == root_path(made.folder).resolve()
 
 
-def test_the_labels_group_lists_every_label_image(valid):
-    labels = Labels.from_zarr(valid("labels"))
+def test_the_labels_group_lists_every_label_image(made):
+    labels = Labels.from_zarr(_group(made, "labels"))
     assert sorted(labels.ome_attributes.labels) == sorted(LABELS)
 
 

@@ -10,9 +10,9 @@ STAGES = ("ingest-raw", "ingest-boundaries", "supervoxels", "graph", "partition"
 BLOCKS = [(8, 16, 8), (24, 8, 24), (8, 40, 16), (16, 24, 48)]
 
 
-def _made(folder, storage, volumes=None, params=None, stages=STAGES, workers=1):
+def _made(folder, storage, volumes=None, params=None, stages=STAGES):
     given = {"supervoxels": CUT, "clean": clean.Params(min_size=20), **(params or {})}
-    made = Sample(folder / "root", volumes or tissue(), storage, given, workers=workers)
+    made = Sample(folder / "root", volumes or tissue(), storage, given)
     made.run(*stages)
     return made
 
@@ -67,11 +67,11 @@ def test_so_they_are_with_other_settings_and_maps(tmp_path, change, volumes):
 
 
 def test_seams_are_seen_without_halo_and_not_in_exact_mode(tmp_path):
-    scored = ("ingest-raw", "ingest-truth", *STAGES[1:], "scores")
+    stages = ("ingest-raw", "ingest-truth", *STAGES[1:], "scores")
     found = {}
     for name, blocks in (("exact", supervoxels.Exact()), ("blind", supervoxels.Independent(halo=False))):
         params = {"supervoxels": CUT.model_copy(update={"blocks": blocks})}
         made = Sample(tmp_path / name, tissue(), cut(8, 8), {**params, "clean": clean.Params(min_size=20)})
-        found[name] = made.run(*scored)["scores"]["result"]
+        found[name] = made.run(*stages)["scores"]["result"]
     assert abs(found["exact"]["seam_excess"]) < 3 * found["exact"]["seam_noise"]
-    assert found["blind"]["seam_excess"] > found["exact"]["seam_excess"] + 2 * found["blind"]["seam_noise"]
+    assert found["blind"]["seam_excess"] > 3 * found["blind"]["seam_noise"]
