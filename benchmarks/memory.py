@@ -20,9 +20,11 @@ BIN = Path(sys.executable).parent
 
 def main() -> None:
     """Run and print the table; exit code 1 if a stage needs more than planned."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", type=int, nargs=2, default=(256, 640), help="voxels a side")
-    parser.add_argument("--block", type=int, default=128, help="voxels a side of a block")
+    parser.add_argument("--block", type=int, default=96, help="voxels a side of a block")
     parser.add_argument("--cores", type=int, default=2)
     chosen = parser.parse_args()
     runs = [run(size, chosen.block, chosen.cores) for size in chosen.sizes]
@@ -41,7 +43,7 @@ def run(size: int, block: int, cores: int) -> dict[str, tuple[int, int, int, int
     config = {
         "results": str(results),
         "samples": {"tissue": {"phantom": {"shape": [size] * 3, "seed": 5}}},
-        "storage": {"block": [block] * 3},
+        "storage": {"block": [block] * 3, "chunk": [block // 3] * 3},
     }
     file.write_text(yaml.safe_dump(config))
     command = [BIN / "snakemake", "--profile", "profiles/local", "--configfile", file, "--cores", str(cores)]
@@ -57,14 +59,20 @@ def run(size: int, block: int, cores: int) -> dict[str, tuple[int, int, int, int
 
 def table(small: dict[str, tuple[int, ...]], large: dict[str, tuple[int, ...]]) -> bool:
     """Print both runs; whether all stayed within the plan and the ratio."""
-    print(f"{'':18}{'worker: planned':>16}{'small':>8}{'large':>8}{'ratio':>7}{'own: planned':>14}{'small':>8}{'large':>8}")
+    print(
+        f"{'':18}{'worker: planned':>16}{'small':>8}{'large':>8}{'ratio':>7}"
+        f"{'own: planned':>14}{'small':>8}{'large':>8}"
+    )
     good = True
     for stage, (plan, worker, main, own) in large.items():
         _, few, _, little = small[stage]
         ratio = worker / few if few else 0.0
         within = max(worker, few) <= max(plan, 1) and own <= main and ratio <= 1.2
         good &= within
-        print(f"{stage:18}{plan:>16}{few:>8}{worker:>8}{ratio:>7.2f}{main:>14}{little:>8}{own:>8}{'' if within else '  ABOVE'}")
+        print(
+            f"{stage:18}{plan:>16}{few:>8}{worker:>8}{ratio:>7.2f}"
+            f"{main:>14}{little:>8}{own:>8}{'' if within else '  ABOVE'}"
+        )
     return good
 
 

@@ -32,7 +32,9 @@ BIN = Path(sys.executable).parent
 
 def main() -> None:
     """Time the three and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", type=int, default=512, help="voxels a side")
     parser.add_argument("--block", type=int, default=256, help="voxels a side of a block")
     parser.add_argument("--cores", type=int, default=2)
@@ -96,7 +98,9 @@ def kernels(folder: Path, _: argparse.Namespace) -> dict[str, float]:
     seconds: dict[str, float] = {}
     boundaries, truth, voxel = volumes(folder)
     supervoxels.supervoxels_block(boundaries[:64, :64, :64], supervoxels.Params(), voxel)  # compiles
-    cut = timed(seconds, "supervoxels", supervoxels.supervoxels_block, boundaries, supervoxels.Params(), voxel)
+    cut = timed(
+        seconds, "supervoxels", supervoxels.supervoxels_block, boundaries, supervoxels.Params(), voxel
+    )
     cut = timed(seconds, "supervoxels", cut.astype, np.uint64)
     block = Grid(cut.shape, cut.shape)[0]
     rows, nodes = timed(seconds, "graph", graph.graph_block, cut, boundaries, block)
@@ -105,9 +109,17 @@ def kernels(folder: Path, _: argparse.Namespace) -> dict[str, float]:
     built = Graph(len(nodes.id), edges, table.mean, table.size.astype(np.float64))
     found = timed(seconds, "partition", partition.Params().solver, built)
     cells = timed(
-        seconds, "clean", clean.clean_graph, edges, table.mean, nodes, found.labels + 1, cut.shape, clean.Params()
+        seconds,
+        "clean",
+        clean.clean_graph,
+        edges,
+        table.mean,
+        nodes,
+        found.labels + 1,
+        cut.shape,
+        clean.Params(),
     )
-    cells = timed(seconds, "segment", look_up, cut, np.concatenate([[0], cells]))
+    cells = timed(seconds, "segment", look_up, cut, np.concatenate([[0], cells]).astype(np.uint64))
     counted = timed(seconds, "scores", scores_block, truth, cells)
     print(f"adapted Rand error {scores(counted)['adapted_rand_error']:.4f}, {len(nodes.id)} supervoxels")
     return {**seconds, "all steps": sum(seconds.values())}

@@ -29,7 +29,9 @@ VOXEL = (1.0, 1.0, 1.0)
 
 def main() -> None:
     """Time both sides on the same array and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", type=int, default=256, help="voxels a side")
     parser.add_argument("--repeat", type=int, default=3, help="the best of so many")
     parser.add_argument("--file", type=Path, help="HDF5 file with a boundary map to tile up")
@@ -45,7 +47,8 @@ def main() -> None:
     ):
         print(f"\n{title:<34}{'CPU s':>8}{'Mvox/s':>10}{'peak B/voxel':>14}")
         for name, seconds, peak in rows:
-            print(f"  {name:<32}{seconds:>8.2f}{boundaries.size / 1e6 / seconds:>10.1f}{peak / boundaries.size:>14.1f}")
+            speed, bytes_each = boundaries.size / 1e6 / seconds, peak / boundaries.size
+            print(f"  {name:<32}{seconds:>8.2f}{speed:>10.1f}{bytes_each:>14.1f}")
 
 
 def ours(boundaries: Any, repeat: int) -> Rows:  # noqa: ANN401
@@ -164,7 +167,9 @@ def phantom(size: int) -> Any:  # noqa: ANN401
     p = Phantom(shape=(size,) * 3, voxel_size_um=(0.3, 0.3, 0.3), seed=11)
     out = np.empty(p.shape, np.uint8)
     for z in range(0, size, 64):  # a slab at a time: the generator needs 30 B a voxel
-        out[z : z + 64] = phantom_block(p, (slice(z, min(z + 64, size)), slice(0, size), slice(0, size))).boundaries
+        out[z : z + 64] = phantom_block(
+            p, (slice(z, min(z + 64, size)), slice(0, size), slice(0, size))
+        ).boundaries
     return out
 
 

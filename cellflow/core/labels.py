@@ -1,7 +1,6 @@
 """Renumber labels without memory for the largest id in the volume."""
 
-from typing import Any
-
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +17,18 @@ def consecutive(labels: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], int]:
     return table[labels], int(used.sum())
 
 
-def look_up(labels: NDArray[np.uint64], table: NDArray[Any]) -> NDArray[np.uint64]:
-    """`table[label]` for every voxel: the table has a row for each label 0..n."""
-    found: NDArray[np.uint64] = np.take(table, labels.astype(np.int64)).astype(np.uint64, copy=False)
+def look_up(labels: NDArray[np.uint64], table: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """`table[label]` for every voxel. Raises `IndexError` for a label beyond the table's last row."""
+    if labels.max(initial=0) >= table.size:
+        raise IndexError(f"found label {labels.max()}, expected at most {table.size - 1}, the last row")
+    found = np.empty(labels.shape, np.uint64)
+    rows = table.view()
+    rows.flags.writeable = False  # mapped files are: one compiled kernel serves them and all others
+    _look_up(np.ascontiguousarray(labels).ravel(), rows, found.ravel())
     return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _look_up(labels: NDArray[np.uint64], table: NDArray[np.uint64], found: NDArray[np.uint64]) -> None:
+    for i in range(labels.size):
+        found[i] = table[labels[i]]

@@ -25,7 +25,7 @@ class SeamScore:
     excess: float
     """Share of pairs in two segments on faces, minus that on planes half a block away; mean of the axes."""
     noise: float
-    """Root mean square of that difference for planes that are no faces: up to three times of it means nothing."""
+    """Root mean square of that difference for other planes: an excess below three times of it is none."""
 
 
 def seam_block(labels: NDArray[np.uint64], core: Triple) -> I64:

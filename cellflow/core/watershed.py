@@ -24,6 +24,8 @@ LEVELS = 256
 DONE = 255
 TOP = 254
 CHUNK = 1024
+LAST = CHUNK - 1
+"""The last slot of a chunk stays empty: where a chunk ends is never where the next one in memory starts."""
 LIMIT = 2**31
 AHEAD = 8
 LOW = 2**32 - 1
@@ -104,7 +106,7 @@ def merge_small(
 
 def _queue(voxels: int) -> Queue:
     """An empty queue: room for all voxels at once and two unfilled chunks per level, touched on use."""
-    chunks = voxels // CHUNK + 2 * LEVELS + 1
+    chunks = voxels // LAST + 2 * LEVELS + 1
     ends = np.zeros((2, LEVELS), np.int64)
     return Queue(
         np.empty(chunks * CHUNK, np.int64),
@@ -187,7 +189,7 @@ def _empty_levels(
     pool, read, write = queue.pool, queue.read, queue.write
     for level in range(lowest, DONE):
         while read[level] != write[level]:
-            start, stop = read[level], (read[level] | (CHUNK - 1)) + 1
+            start, stop = read[level], read[level] | LAST
             if start < write[level] <= stop:
                 stop = write[level]
             for slot in range(start, stop):
@@ -208,13 +210,13 @@ def _empty_levels(
 @numba.njit(cache=True, nogil=True)
 def _push(queue: Queue, level: int, voxel: int, label: int) -> None:
     slot = queue.write[level]
-    if slot & (CHUNK - 1) == 0:  # the level's last chunk is full, or it has none (0: chunk 0 is never used)
+    if slot == 0 or slot & LAST == LAST:  # no chunk yet (chunk 0 is never used), or the last one is full
         chunk = queue.free[0]
         queue.free[0] = queue.following[chunk]
         if slot == 0:
             queue.read[level] = chunk * CHUNK
         else:
-            queue.following[slot // CHUNK - 1] = chunk
+            queue.following[slot // CHUNK] = chunk
         slot = chunk * CHUNK
     queue.pool[slot] = label << 32 | voxel
     queue.write[level] = slot + 1
@@ -224,8 +226,8 @@ def _push(queue: Queue, level: int, voxel: int, label: int) -> None:
 def _release(queue: Queue, level: int, slot: int) -> None:
     """All entries of the level's first chunk before `slot` are done; a chunk read to its end is free."""
     queue.read[level] = slot
-    if slot & (CHUNK - 1) == 0:
-        chunk = slot // CHUNK - 1
+    if slot & LAST == LAST:
+        chunk = slot // CHUNK
         if slot == queue.write[level]:
             queue.read[level] = queue.write[level] = 0
         else:

@@ -191,3 +191,17 @@ def test_a_constant_map_has_one_seed():
     labels, count = local_maxima(np.zeros((5, 6, 7), np.float32))
     assert count == 1
     assert (labels == 1).all()
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(32, 32), (31, 33)], ids=["1024", "1023"])
+def test_no_waiting_voxel_is_lost_when_chunks_of_the_queue_are_used_again(rows, columns):
+    """Layers that fill chunks exactly: the end of a level's last chunk once was taken for its beginning."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        widths = rng.integers(1, 6, 12)
+        heights = np.full((12, rows, columns * 6), 250, np.uint8)
+        for layer, width in enumerate(widths):
+            heights[layer, :, : columns * width] = layer * 5 if rng.random() < 0.7 else rng.integers(0, 60)
+        seeds = np.zeros(heights.shape, np.int32)
+        seeds[0, :, : columns * widths[0]] = 1
+        assert watershed(heights, seeds).max() == 1
