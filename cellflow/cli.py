@@ -146,10 +146,13 @@ def phantom(  # noqa: PLR0913, PLR0917 - one argument an option
     from cellflow.engine.store import Storage
 
     pairs = [item.partition("=") for item in more]
-    given = {"shape": shape, "seed": seed, **{key: yaml.safe_load(value) for key, _, value in pairs}}
+    try:
+        given = {"shape": shape, "seed": seed, **{key: yaml.safe_load(value) for key, _, value in pairs}}
+    except yaml.YAMLError as error:
+        raise BadInput(f"--set: found {' '.join(more)}, expected KEY=VALUE with a YAML value") from error
     module = _module("phantom")
     chosen = checked(module.Params, given, "phantom")
-    storage = checked(Storage, {"block": block, "chunk": [min(64, b) for b in block]}, "phantom")
+    storage = checked(Storage, {"block": block, "chunk": [_chunk(b) for b in block]}, "phantom")
     execute(module, Job("phantom", folder, chosen, storage), workers)
     click.echo(f"{folder / 'phantom'}: raw, truth, boundaries, nuclei")
 
@@ -226,6 +229,11 @@ def main() -> None:
         code, text = _explained(error)
         log.error("cellflow: %s", text)  # noqa: TRY400 - the traceback is for --debug
         sys.exit(code)
+
+
+def _chunk(block: int) -> int:
+    """The largest chunk of at most 64 voxels that divides a block."""
+    return next(n for n in range(min(64, block), 0, -1) if block % n == 0)
 
 
 def _log_to(file: Path) -> None:

@@ -13,7 +13,7 @@ from cellflow.core.errors import BadInput
 from cellflow.core.grid import Triple
 from cellflow.core.phantom import Phantom
 from cellflow.core.schema import Schema, checked
-from cellflow.engine.formats import Source, Volume, open_volume
+from cellflow.engine.formats import Source, Volume, fingerprint, open_volume
 from cellflow.engine.store import Storage
 from cellflow.stages.clean import Params as Clean
 from cellflow.stages.graph import Params as Graph
@@ -59,7 +59,7 @@ class Sample(Schema):
     def _has_a_start(self) -> Self:
         if self.phantom is None and self.raw is None and self.boundaries is None:
             raise ValueError("expected raw, boundaries or phantom")
-        if self.phantom is not None and (self.raw or self.truth or self.boundaries):
+        if self.phantom is not None and (self.raw or self.truth or self.boundaries or self.mask):
             raise ValueError("expected phantom alone: it brings its own raw and truth")
         return self
 
@@ -76,6 +76,16 @@ class Stages(Schema):
     segment: Segment = Segment()
     scores: Scores = Scores()
     report: Report = Report()
+
+    @model_validator(mode="after")
+    def _evidence_is_measured(self) -> Self:
+        wanted, measured = self.partition.evidence, self.graph.quantiles
+        if wanted != "mean" and wanted not in measured:
+            raise ValueError(
+                f"partition.evidence is {wanted}, expected 'mean' or one of graph.quantiles {measured}; "
+                "add it there"
+            )
+        return self
 
 
 class Config(Schema):
@@ -137,7 +147,38 @@ class Config(Schema):
             "storage": self.storage.model_dump(mode="json"),
             "version": cellflow.__version__,
         }
+        if stage.startswith("ingest-") and not self.samples[sample].phantom:
+            source = self.sources(sample)[stage.removeprefix("ingest-")]
+            content["input"] = fingerprint(Path(source.path))
         return json.dumps(content, sort_keys=True)
+
+    def chain(self, sample: str) -> list[str]:
+        """The stages that a sample goes through, as its receipts are named."""
+        roles = self.sources(sample)
+        found = ["phantom"] if self.samples[sample].phantom else []
+        found += [f"ingest-{role}" for role in roles]
+        found += [] if "boundaries" in roles else ["normalise", "predict"]
+        later = ("supervoxels", "graph", "partition", "clean", "segment", "scores", "report")
+        return [*found, *later]
+
+    def outdated(self) -> list[str]:
+        """Receipts that were made with other parameters than these.
+
+        Snakemake knows that by itself as long as its folder `.snakemake` is there; receipts always know.
+        """
+        found = []
+        for sample in self.samples:
+            for stage in self.chain(sample):
+                receipt = self.folder(sample) / f"{stage}.json"
+                if receipt.exists() and not self._agrees(json.loads(receipt.read_text()), stage, sample):
+                    found.append(str(receipt))
+        return found
+
+    def _agrees(self, receipt: dict[str, Any], stage: str, sample: str) -> bool:
+        wanted = json.loads(self.job(stage, sample))
+        for name in [n for n in wanted["params"] if n not in receipt["params"]]:
+            del wanted["params"][name]  # what a receipt does not repeat, such as a path
+        return all(receipt[name] == wanted[name] for name in ("params", "storage", "version"))
 
     def check(self, where: str) -> None:
         """Open the head of every input. Raises `BadInput` for what is missing, of a wrong kind or shape."""

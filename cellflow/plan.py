@@ -75,7 +75,7 @@ def lines(rows: list[Row], workers: int) -> list[str]:
         f"{_mb(r.bytes_with(workers)):>11}{_mb(r.demand.disk_bytes):>10}"
         for r in rows
     ]
-    peak, disk = max(r.bytes_with(workers) for r in rows), sum(r.demand.disk_bytes for r in rows)
+    peak, disk = at_once(rows, workers), sum(r.demand.disk_bytes for r in rows)
     tail = (
         f"{workers} workers: at most {_mb(peak)} MB of memory at once, {_mb(disk)} MB of disk before "
         f"compression; the graph is taken to have a supervoxel for every {VOXELS_PER_NODE} voxels"
@@ -83,13 +83,23 @@ def lines(rows: list[Row], workers: int) -> list[str]:
     return [head, *body, tail]
 
 
+def at_once(rows: list[Row], workers: int) -> int:
+    """Peak of what may run side by side: one stage with all workers, or a stage of each of several samples."""
+    alone = {r.sample: 0 for r in rows}
+    for r in rows:
+        alone[r.sample] = max(alone[r.sample], r.bytes_with(1))
+    beside = sorted(alone.values(), reverse=True)[: max(1, workers)]
+    return max(*(r.bytes_with(workers) for r in rows), sum(beside))
+
+
 def check(rows: list[Row], config: Config, workers: int) -> None:
     """Raises `BadInput` for what this machine cannot hold."""
     worst = max(rows, key=lambda r: r.bytes_with(workers))
-    need, have = worst.bytes_with(workers), psutil.virtual_memory().available
+    need, have = at_once(rows, workers), psutil.virtual_memory().available
     if need > have:
         raise BadInput(
-            f"stage {worst.stage} of {worst.sample} needs {_mb(need)} MB with {workers} workers, found "
+            f"{len(config.samples)} sample(s) need {_mb(need)} MB with {workers} workers (most in stage "
+            f"{worst.stage} of {worst.sample}), found "
             f"{_mb(have)} MB of free memory; use fewer workers (--cores) or a smaller storage.block than "
             f"{config.storage.block}"
         )
@@ -127,7 +137,7 @@ def _later(
         "partition": partition.demand(nodes, edges),
         "clean": clean.demand(nodes, edges),
         "segment": segment.demand(like, nodes),
-        "scores": scores.demand(like),
+        "scores": scores.demand(like, nodes),
         "report": report.demand(),
     }
 

@@ -83,11 +83,12 @@ def merge(parts: Sequence[EdgeHistograms]) -> EdgeHistograms:
 
 
 def between(rows: EdgeHistograms, start: int, stop: int) -> EdgeHistograms:
-    """The histograms of the edges whose smaller label is in `start` to `stop` (exclusive), as views."""
+    """The histograms of the edges whose smaller label is in `start` to `stop` (exclusive), copied out."""
     a, b = np.searchsorted(rows.edges[:, 0], np.array([start, stop], np.uint64))
     first = rows.first[a : b + 1]
     within = slice(first[0], first[-1])
-    return EdgeHistograms(rows.edges[a:b], first - first[0], rows.value[within], rows.count[within])
+    edges, value, count = rows.edges[a:b].copy(), rows.value[within].copy(), rows.count[within].copy()
+    return EdgeHistograms(edges, first - first[0], value, count)
 
 
 def statistics(

@@ -28,15 +28,19 @@ class SeamScore:
     """Root mean square of that difference for other planes: an excess below three times of it is none."""
 
 
-def seam_block(labels: NDArray[np.uint64], core: Triple) -> I64:
+def seam_block(labels: NDArray[np.uint64], core: Triple, block: Triple) -> I64:
     """Pairs of neighbouring voxels by (axis, distance of the lower one from the block's start, all or cut).
 
     `labels` are a block's core and one voxel beyond its upper faces, where the volume goes on; a block is
     responsible for the pairs whose lower voxel it owns. Pairs with label 0 do not count. Pairs across the
-    upper face stand at the distance `core - 1`. Counts of all blocks add up.
+    upper face stand at the distance `block - 1`; in a core that is longer, with a remainder joined to it, no
+    face lies there, and the plane is left out. Counts of all blocks add up.
     """
     counts = np.zeros((3, max(core), 2), np.int64)
     _count(np.ascontiguousarray(labels), core, counts)
+    for axis in range(3):
+        if core[axis] > block[axis]:
+            counts[axis, block[axis] - 1] = 0
     return counts
 
 

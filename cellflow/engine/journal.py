@@ -19,7 +19,6 @@ class Journal:
     def __init__(self, path: Path, key: str) -> None:
         self.path = path
         self.done: dict[int, Part] = {}
-        self.records: list[dict[str, Any]] = []
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = _whole_lines(path)
         if lines and lines[0].get("key") == key:
@@ -53,7 +52,6 @@ class Journal:
     def _learn(self, record: dict[str, Any]) -> None:
         if "part" in record:
             self.done[record["block"]] = record["part"]
-            self.records.append({k: v for k, v in record.items() if k != "part"})
 
 
 def _whole_lines(path: Path) -> list[dict[str, Any]]:

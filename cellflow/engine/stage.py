@@ -21,6 +21,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 from numpy.typing import DTypeLike
 
@@ -28,7 +29,7 @@ import cellflow
 from cellflow.core.errors import BadInput
 from cellflow.core.grid import Triple
 from cellflow.core.schema import Schema
-from cellflow.engine import lock, ome, store
+from cellflow.engine import atomic, lock, ome, store
 from cellflow.engine.atomic import write_json
 from cellflow.engine.blockwise import Item, Task, map_blocks
 from cellflow.engine.cluster import executor
@@ -172,16 +173,17 @@ def execute(module: Module, job: Job, workers: int) -> dict[str, Any]:
         if not (work / "result.json").exists():
             with executor(workers) as pool:
                 result = module.run(Context(job, pool, key), job.params)
-            write_json(work / "result.json", result)
+            volumes = sorted(path.name for path in (work / "volumes").glob("*"))
+            write_json(work / "result.json", {"result": result, "volumes": volumes})
         disk = sum(
             f.stat().st_size for d in ("volumes", "files") for f in (work / d).rglob("*") if f.is_file()
         )
         _publish(job, work)
-        content = {**claim, "result": json.loads((work / "result.json").read_text())}
+        content = {**claim, **json.loads((work / "result.json").read_text())}
         usage = {**_usage(work, workers, time.perf_counter() - start), "disk_bytes": disk}
         write_json(job.folder / "usage" / f"{job.name}.json", usage)
         write_json(receipt, content)
-        shutil.rmtree(work)
+        _remove(work)
         return content
 
 
@@ -233,10 +235,18 @@ def _prepare(job: Job, key: str) -> Path:
     work = job.folder / "partial" / job.name
     stamp = work / "key"
     if not stamp.exists() or stamp.read_text() != key:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True, exist_ok=True)
-        stamp.write_text(key)
+        _remove(work)
+        work.mkdir(parents=True)
+        atomic.write(stamp, lambda file: file.write(key.encode()))
     return work
+
+
+def _remove(work: Path) -> None:
+    """Clear a work folder. Renamed first: half of one must not be taken for one that is to be continued."""
+    if work.exists():
+        work.rename(work.with_name(f".gone-{work.name}-{uuid4().hex[:8]}"))
+    for gone in work.parent.glob(f".gone-{work.name}-*"):
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def _publish(job: Job, work: Path) -> None:
@@ -246,6 +256,7 @@ def _publish(job: Job, work: Path) -> None:
         left.unlink()  # by a worker that was killed while it wrote
     with lock.waiting(job.folder / ".locks" / "publish", f"results of {job.folder}"):
         for volume in sorted(volumes.glob("*")):
+            _disown(job, volume.name)
             _move(volume, volume_path(job.folder, volume.name))
         if (work / "files").exists():
             _move(work / "files", job.folder / job.name)
@@ -255,6 +266,14 @@ def _publish(job: Job, work: Path) -> None:
     shutil.rmtree(journals, ignore_errors=True)
     if (work / "journal").exists():
         shutil.copytree(work / "journal", journals)
+
+
+def _disown(job: Job, volume: str) -> None:
+    """Take away the receipt of another stage that made a volume of this name: it vouches for it no more."""
+    for receipt in job.folder.glob("*.json"):
+        made = json.loads(receipt.read_text()).get("volumes", [])
+        if volume in made and receipt.stem != job.name:
+            receipt.unlink()
 
 
 def _move(source: Path, target: Path) -> None:

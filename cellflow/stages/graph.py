@@ -25,8 +25,8 @@ from cellflow.engine.parts import load_part, save_part
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Array, Demand, Fitted
 
-NODES_PER_RANGE = 1 << 14
-"""About 40 MB of rows a range: a merge is a task like any other, and must not need more than a block."""
+NODES_PER_RANGE = 1 << 13
+"""About 20 MB of rows a range: a merge is a task like any other, and must not need more than a block."""
 
 
 class Params(Schema):
@@ -62,7 +62,9 @@ def demand(like: Fitted) -> Demand:
     """Labels and boundaries of a block and up to 12 B a voxel of samples; rows of the densest real graphs."""
     voxels = int(np.prod(like.grid().largest_core))
     return Demand(
-        tasks=len(like.grid()) + 1, worker_bytes=voxels * 32, disk_bytes=int(np.prod(like.shape)) * 4
+        tasks=len(like.grid()) + 1,
+        worker_bytes=max(voxels * 32, 160 << 20),  # a block, or a range of nodes
+        disk_bytes=int(np.prod(like.shape)) * 4,
     )
 
 
@@ -133,5 +135,5 @@ def _nodes_in(wanted: NodeRange, folder: Path) -> list[nodes.NodeTable]:
     for block in wanted.node_blocks:
         rows = load_part(folder, block)
         a, b = np.searchsorted(rows["id"], np.array([wanted.start, wanted.stop], np.uint64))
-        found.append(nodes.NodeTable(**{name: values[a:b] for name, values in rows.items()}))
+        found.append(nodes.NodeTable(**{name: values[a:b].copy() for name, values in rows.items()}))
     return found

@@ -16,7 +16,7 @@ from cellflow.core.errors import BadInput
 from cellflow.core.grid import Block, Triple
 from cellflow.core.schema import Schema
 from cellflow.engine import store
-from cellflow.engine.formats import Source, Volume, open_volume
+from cellflow.engine.formats import Source, Volume, fingerprint, open_volume
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Array, Demand, Fitted
 
@@ -35,9 +35,8 @@ class Params(Schema):
 
 
 def stamp(p: Params) -> str:
-    """Size and age of the input: if it changes while a run is stopped, the run starts afresh."""
-    about = Path(p.source.path).stat()
-    return f"{about.st_size} {about.st_mtime_ns}"
+    """Sizes and ages of the input's files: if it changes while a run is stopped, the run starts afresh."""
+    return fingerprint(Path(p.source.path))
 
 
 def stored_dtype(role: Role, dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -66,6 +65,8 @@ def ingest_block(values: NDArray[Any], role: Role, corner: Triple = (0, 0, 0)) -
         return np.asarray(values != 0, np.uint8)
     if role == "boundaries":
         return _probabilities(values)
+    if values.dtype == np.float64 and np.abs(values).max(initial=0) > np.finfo(np.float32).max:
+        raise BadInput(f"found {np.abs(values).max():.3g}, expected at most 3e38; scale the file")
     kept: NDArray[Any] = values.astype(stored_dtype(role, values.dtype))
     return kept
 
@@ -97,7 +98,7 @@ def demand(like: Fitted, dtype: DTypeLike) -> Demand:
     size = np.dtype(dtype).itemsize
     return Demand(
         tasks=len(like.grid()),
-        worker_bytes=voxels * (4 * size + 10),
+        worker_bytes=voxels * (5 * size + 12),
         disk_bytes=int(np.prod(like.shape)) * size * 8 // 7,
     )
 

@@ -1,8 +1,9 @@
 """Decide which supervoxels belong to one cell: a global partition of the region adjacency graph."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from cellflow.core.edge_table import EdgeTable
 from cellflow.core.errors import BadInput
@@ -18,7 +19,7 @@ from cellflow.solvers import Multicut, Solver
 class Params(Schema):
     """Which evidence, and who decides."""
 
-    evidence: Literal["mean"] | float = "mean"
+    evidence: Literal["mean"] | Annotated[float, Field(ge=0, le=1)] = "mean"
     """What stands for the boundary probability of an edge: its mean along the contact, or one of the
     quantiles that the graph stage measured (0.5: the median; robust against small gaps and specks)."""
     solver: Solver = Multicut()

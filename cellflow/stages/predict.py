@@ -115,7 +115,7 @@ def demand(like: Fitted, dtype: DTypeLike, p: Params, voxel_um: Voxel) -> Demand
     voxels = int(np.prod(grid.largest_outer))
     return Demand(
         tasks=len(grid),
-        worker_bytes=voxels * (22 + np.dtype(dtype).itemsize),
+        worker_bytes=voxels * (30 + np.dtype(dtype).itemsize),
         disk_bytes=int(np.prod(like.shape)) * 8 // 7,
     )
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from cellflow.core.contingency import Contingency, contingency_block, merge
 from cellflow.core.errors import BadInput
-from cellflow.core.grid import Block, box_shape
+from cellflow.core.grid import Block, Triple, box_shape
 from cellflow.core.metrics import scores
 from cellflow.core.schema import Schema
 from cellflow.core.seam_score import seam_block, seam_score
@@ -35,10 +35,10 @@ class Params(Schema):
     """True cells of fewer voxels are not judged."""
 
 
-def demand(like: Fitted) -> Demand:
-    """Two label blocks, and a table of their overlaps."""
+def demand(like: Fitted, nodes: int) -> Demand:
+    """Two label blocks; the table of all overlaps in the stage's own process."""
     voxels = int(np.prod(like.grid().largest_core))
-    return Demand(tasks=len(like.grid()), worker_bytes=voxels * 24)
+    return Demand(tasks=len(like.grid()), worker_bytes=voxels * 32, main_bytes=nodes * 60)
 
 
 def run(context: Context, p: Params) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def run(context: Context, p: Params) -> dict[str, Any]:
         )
     folder, like = context.scratch("tables"), context.fitted()
     grid = like.grid()
-    context.map("blocks", partial(_task, truth=truth, cells=cells, folder=folder), grid)
+    context.map("blocks", partial(_task, truth=truth, cells=cells, folder=folder, nominal=like.block), grid)
     seam = seam_score((load_part(folder / "seams", block.id)["counts"] for block in grid), like.block)
     seams = {"seam_excess": seam and seam.excess, "seam_noise": seam and seam.noise}
     if truth is None:
@@ -64,11 +64,11 @@ def run(context: Context, p: Params) -> dict[str, Any]:
     return {**scores(table, unlabelled=p.unlabelled, min_truth_size=p.min_truth_size), **seams}
 
 
-def _task(block: Block, truth: Array | None, cells: Array, folder: Path) -> dict[str, Any]:
+def _task(block: Block, truth: Array | None, cells: Array, folder: Path, nominal: Triple) -> dict[str, Any]:
     z, y, x = (slice(s.start, min(s.stop + 1, n)) for s, n in zip(block.core, cells.shape, strict=True))
     found, core = np.asarray(cells[z, y, x]), box_shape(block.core)
     if truth is not None:
         table = scores_block(np.asarray(truth[block.core]), found[: core[0], : core[1], : core[2]])
         save_part(folder / "overlaps", block.id, asdict(table))
-    save_part(folder / "seams", block.id, {"counts": seam_block(found, core)})
+    save_part(folder / "seams", block.id, {"counts": seam_block(found, core, nominal)})
     return {}

@@ -9,7 +9,7 @@ def counts(labels: np.ndarray, block: int) -> list[np.ndarray]:
     parts = []
     for b in Grid(labels.shape, (block,) * 3):
         box = tuple(slice(s.start, min(s.stop + 1, n)) for s, n in zip(b.core, labels.shape, strict=True))
-        parts.append(seam_block(labels[box], box_shape(b.core)))
+        parts.append(seam_block(labels[box], box_shape(b.core), (block,) * 3))
     return parts
 
 
@@ -70,3 +70,12 @@ def test_every_pair_counts_once(tissue):
     assert total[:, :, 0].sum() == 3 * 47 * 48 * 48
     assert total[0, :, 1].sum() == (tissue[1:] != tissue[:-1]).sum()
     assert total[2, -1, 0] == 2 * 48 * 48  # two faces along an axis
+
+
+def test_a_remainder_joined_to_the_last_block_brings_no_face_of_its_own(tissue):
+    assert scored(tissue[:40, :40, :40], 36) is None  # one block of 40, and nothing at 36
+    cut = tissue[:36, :36, :36].copy()
+    cut[16:] += np.uint64(1000)  # blocks of 16 and 20
+    cut[:, 16:] += np.uint64(2000)
+    cut[:, :, 16:] += np.uint64(4000)
+    assert scored(cut, 16).excess > 0.7

@@ -20,6 +20,7 @@ try:
 except BadInput as error:
     raise WorkflowError(str(error)) from None
 RESULTS = CONFIG.results.rstrip("/")
+workflow.dag_settings.forcerun = {*workflow.dag_settings.forcerun, *CONFIG.outdated()}
 
 
 wildcard_constraints:

@@ -4,6 +4,7 @@ Each format has one module, which answers with `Stored`; `volume` puts the axes 
 opened read-only.
 """
 
+from cellflow.engine.formats.fingerprint import fingerprint
 from cellflow.engine.formats.volume import Source, Volume, open_volume
 
-__all__ = ["Source", "Volume", "open_volume"]
+__all__ = ["Source", "Volume", "fingerprint", "open_volume"]

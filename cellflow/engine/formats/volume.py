@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from os.path import expanduser
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator
 
 from cellflow.core.errors import BadInput
 from cellflow.core.grid import Box, Triple
@@ -24,7 +26,7 @@ _DEFAULT_AXES = {2: "yx", 3: "zyx", 4: "czyx", 5: "tczyx"}
 class Source(Schema):
     """Where a volume is: a file or folder, and which part of it."""
 
-    path: str
+    path: Annotated[str, AfterValidator(expanduser)]
     """HDF5, Zarr, OME-Zarr or TIFF file, or a folder of 2D TIFF slices."""
     dataset: str | None = None
     """Array inside an HDF5 or Zarr file; may be left out if the file holds exactly one."""
@@ -93,7 +95,7 @@ def open_volume(source: Source) -> Volume:
     Raises `BadInput`, one line, for anything that cannot be read as a numeric volume: file or dataset
     missing, unreadable, damaged or not what its name says; axes, channel or time point that do not fit.
     """
-    path = Path(source.path).expanduser().absolute()
+    path = Path(source.path).absolute()
     stored = _opener(path, source.dataset)(path, source.dataset)
     where = f"{path}: dataset {source.dataset}" if source.dataset else str(path)
     axes = _axes(source.axes, stored, where)

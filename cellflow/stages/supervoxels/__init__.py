@@ -22,12 +22,18 @@ __all__ = ["Exact", "Independent", "Params", "demand", "run", "supervoxels_block
 
 
 def demand(like: Fitted, p: Params, voxel_um: Voxel) -> Demand:
-    """16 B a voxel of the block with its halo, then 22 B of its core; the plan takes their sum."""
+    """16 B a voxel of the block with its halo, then 22 B of its core: the plan takes their sum.
+
+    The stage's own process holds what blocks leave open: up to 16 B for each voxel at a face, in noise.
+    """
     grid = like.grid(p.halo(voxel_um))
+    z, y, x = grid.largest_core
+    faces = 2 * (z * y + z * x + y * x) * len(grid) if isinstance(p.blocks, Exact) else 0
     passes = 5 if isinstance(p.blocks, Exact) else 2
     return Demand(
         tasks=passes * len(grid),
         worker_bytes=int(np.prod(grid.largest_outer)) * 16 + int(np.prod(grid.largest_core)) * 22,
+        main_bytes=faces * 16,
         disk_bytes=int(np.prod(like.shape)) * (5 + 8 * 8 // 7),
     )
 
