@@ -84,7 +84,7 @@ def lines(rows: list[Row], workers: int) -> list[str]:
 
 
 def at_once(rows: list[Row], workers: int) -> int:
-    """Peak of what may run side by side: one stage with all workers, or a stage of each of several samples."""
+    """Peak of what may run side by side: one stage with all workers, or a stage each of several samples."""
     alone = {r.sample: 0 for r in rows}
     for r in rows:
         alone[r.sample] = max(alone[r.sample], r.bytes_with(1))

@@ -36,6 +36,11 @@ def test_a_short_config_is_completed_by_defaults():
         ({**TOY, "samples": {"../toy": TOY["samples"]["toy"]}}, "expected letters, digits, _ and -"),
         ({**TOY, "samples": {"toy": {}}}, "expected raw, boundaries or phantom"),
         ({**TOY, "results": ""}, "results: found ''"),
+        (with_stage(partition={"evidence": 0.6}), "expected 'mean' or one of graph.quantiles"),
+        (
+            {**TOY, "samples": {"toy": {**TOY["samples"]["toy"], "mask": {"path": "mask.h5"}}}},
+            "expected phantom alone",
+        ),
         ({**TOY, "results": "a{b}"}, "results: found 'a{b}', value error, expected a path without"),
         ({**TOY, "storage": {"block": [32, 32, 40], "chunk": [16, 16, 16]}}, "expected a multiple of the"),
         ({**TOY, "storage": {"block": [32, 32]}}, "storage.block"),
@@ -68,3 +73,16 @@ def test_a_job_holds_all_that_its_result_depends_on_and_nothing_else():
     assert changed == {"clean"}
     assert json.loads(after.job("clean", "toy"))["params"]["min_size"] == 7
     assert "results" not in json.loads(after.job("clean", "toy"))
+
+
+def test_receipts_of_other_parameters_are_outdated_without_snakemake(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = from_mapping(TOY, "toy.yaml")
+    assert config.outdated() == []
+    folder = config.folder("toy")
+    folder.mkdir(parents=True)
+    for stage in ("supervoxels", "clean"):
+        (folder / f"{stage}.json").write_text(config.job(stage, "toy"))
+    assert config.outdated() == []
+    changed = from_mapping(with_stage(clean={"min_size": 7}), "toy.yaml")
+    assert changed.outdated() == [str(folder / "clean.json")]

@@ -74,8 +74,8 @@ def test_every_pair_counts_once(tissue):
 
 def test_a_remainder_joined_to_the_last_block_brings_no_face_of_its_own(tissue):
     assert scored(tissue[:40, :40, :40], 36) is None  # one block of 40, and nothing at 36
-    cut = tissue[:36, :36, :36].copy()
-    cut[16:] += np.uint64(1000)  # blocks of 16 and 20
+    cut = tissue[:35, :35, :35].copy()
+    cut[16:] += np.uint64(1000)  # blocks of 16 and 19
     cut[:, 16:] += np.uint64(2000)
     cut[:, :, 16:] += np.uint64(4000)
     assert scored(cut, 16).excess > 0.7
