@@ -19,6 +19,7 @@ from cellflow.core.errors import BadInput, BlocksFailed
 STAGES = (
     "phantom",
     "ingest",
+    "affinities",
     "normalise",
     "predict",
     "supervoxels",
@@ -91,7 +92,8 @@ def plan(config: Path, workers: int) -> None:
 def params(stage: str) -> None:
     """List the parameters of STAGE: type and range, default, what turning it up does.
 
-    STAGE: phantom, normalise, predict, supervoxels, graph, partition, clean, segment, scores, report.
+    STAGE: phantom, affinities, normalise, predict, supervoxels, graph, partition, clean, segment, scores,
+    report.
     """
     from cellflow.manual import manual
 

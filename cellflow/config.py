@@ -15,6 +15,7 @@ from cellflow.core.phantom import Phantom
 from cellflow.core.schema import Schema, checked
 from cellflow.engine.formats import Source, Volume, fingerprint, open_volume
 from cellflow.engine.store import Storage
+from cellflow.stages.affinities import Affinities, open_channels
 from cellflow.stages.clean import Params as Clean
 from cellflow.stages.graph import Params as Graph
 from cellflow.stages.normalise import Params as Normalise
@@ -42,12 +43,14 @@ def _no_braces(path: str) -> str:
 
 
 class Sample(Schema):
-    """The volumes of one specimen: `raw` or `boundaries`, or a `phantom` to make both raw and truth."""
+    """The volumes of one specimen: `raw`, `boundaries` or `affinities`, or a `phantom`: raw and truth."""
 
     raw: Source | None = None
-    """Intensities. Left out: the boundary map is shown in its place."""
+    """Intensities. Left out: the boundary map, or the first affinity, is shown in its place."""
     boundaries: Source | None = None
     """Boundary probabilities to start from; no prediction is made."""
+    affinities: Affinities | None = None
+    """Affinities to start from, with an offset for each channel; boundaries and edges come from them."""
     truth: Source | None = None
     """Labels to compare with; turns scores on."""
     mask: Source | None = None
@@ -57,9 +60,14 @@ class Sample(Schema):
 
     @model_validator(mode="after")
     def _has_a_start(self) -> Self:
-        if self.phantom is None and self.raw is None and self.boundaries is None:
-            raise ValueError("expected raw, boundaries or phantom")
-        if self.phantom is not None and (self.raw or self.truth or self.boundaries or self.mask):
+        if not (self.phantom or self.raw or self.boundaries or self.affinities):
+            raise ValueError("expected raw, boundaries or phantom, or affinities")
+        if self.boundaries and self.affinities:
+            raise ValueError(
+                "expected boundaries or affinities, not both: affinities bring their own boundaries"
+            )
+        given = (self.raw, self.truth, self.boundaries, self.affinities, self.mask)
+        if self.phantom is not None and any(given):
             raise ValueError("expected phantom alone: it brings its own raw and truth")
         return self
 
@@ -114,7 +122,13 @@ class Config(Schema):
                 for role in ("raw", "truth")
             }
         found = {role: getattr(chosen, role) for role in ROLES if getattr(chosen, role) is not None}
-        return {"raw": found["boundaries"], **found} if "raw" not in found else found
+        if "raw" in found:
+            return found
+        start = chosen.boundaries or chosen.affinities
+        if start is None:
+            raise BadInput(f"samples.{sample}: found neither raw nor boundaries nor affinities; add one")
+        first = Source(**{name: getattr(start, name) for name in Source.model_fields})
+        return {"raw": first, **found}
 
     def shape(self, sample: str) -> Triple:
         """Voxels of a sample along z, y, x; reads the head of its file."""
@@ -132,6 +146,13 @@ class Config(Schema):
             if phantom is None:
                 raise BadInput(f"samples.{sample}: found no phantom, expected one; add it or drop the stage")
             return phantom
+        if stage == "affinities":
+            affinities = self.samples[sample].affinities
+            if affinities is None:
+                raise BadInput(
+                    f"samples.{sample}: found no affinities, expected some; add them or drop the stage"
+                )
+            return affinities
         if stage.startswith("ingest-"):
             from cellflow.stages import ingest  # noqa: PLC0415 - only the ingest rules need it
 
@@ -147,17 +168,29 @@ class Config(Schema):
             "storage": self.storage.model_dump(mode="json"),
             "version": cellflow.__version__,
         }
-        if stage.startswith("ingest-") and not self.samples[sample].phantom:
-            source = self.sources(sample)[stage.removeprefix("ingest-")]
-            content["input"] = fingerprint(Path(source.path))
+        path = self._input(stage, sample)
+        if path:
+            content["input"] = fingerprint(Path(path))
         return json.dumps(content, sort_keys=True)
+
+    def _input(self, stage: str, sample: str) -> str | None:
+        """The file of the user's that a stage reads."""
+        chosen = self.samples[sample]
+        if stage == "affinities" and chosen.affinities:
+            return chosen.affinities.path
+        if stage.startswith("ingest-") and not chosen.phantom:
+            return self.sources(sample)[stage.removeprefix("ingest-")].path
+        return None
 
     def chain(self, sample: str) -> list[str]:
         """The stages that a sample goes through, as its receipts are named."""
         roles = self.sources(sample)
         found = ["phantom"] if self.samples[sample].phantom else []
         found += [f"ingest-{role}" for role in roles]
-        found += [] if "boundaries" in roles else ["normalise", "predict"]
+        if self.samples[sample].affinities:
+            found += ["affinities"]
+        elif "boundaries" not in roles:
+            found += ["normalise", "predict"]
         later = ("supervoxels", "graph", "partition", "clean", "segment", "scores", "report")
         return [*found, *later]
 
@@ -183,10 +216,14 @@ class Config(Schema):
     def check(self, where: str) -> None:
         """Open the head of every input. Raises `BadInput` for what is missing, of a wrong kind or shape."""
         for sample, chosen in self.samples.items():
-            volumes = {}
-            for role, source in ({} if chosen.phantom else self.sources(sample)).items():
+            volumes: dict[str, Volume] = {}
+            sources = {} if chosen.phantom else self.sources(sample)
+            for role, source in {**sources, "affinities": chosen.affinities}.items():
                 try:
-                    volumes[role] = open_volume(source)
+                    if isinstance(source, Affinities):
+                        volumes[role] = open_channels(source)[0]
+                    elif source is not None:
+                        volumes[role] = open_volume(source)
                 except BadInput as error:
                     raise BadInput(f"{where}: samples.{sample}.{role}: {error}") from error
             _same_shape(volumes, f"{where}: samples.{sample}")

@@ -27,7 +27,7 @@ def manual(stage: str, params: type[BaseModel]) -> str:
         [
             title,
             "",
-            "samples.NAME.phantom:" if stage == "phantom" else f"stages.{stage}:",
+            f"samples.NAME.{stage}:" if stage in ("phantom", "affinities") else f"stages.{stage}:",
             *_fields(params, 1),
         ]
     )

@@ -12,6 +12,7 @@ from cellflow.core.errors import BadInput
 from cellflow.engine.formats import open_volume
 from cellflow.engine.store import Demand, Fitted
 from cellflow.stages import (
+    affinities,
     clean,
     graph,
     ingest,
@@ -121,19 +122,21 @@ def _demands(config: Config, sample: str) -> dict[str, Demand]:
     stages, roles = config.stages, config.sources(sample)
     found = {"phantom": phantom.demand(like)} if config.samples[sample].phantom else {}
     found |= {f"ingest-{role}": ingest.demand(like, _dtype(config, sample, role)) for role in roles}
-    if "boundaries" not in roles:
+    given = config.samples[sample].affinities
+    offsets = given.offsets if given else ()
+    if given:
+        found["affinities"] = affinities.demand(like, open_volume(given).dtype, offsets)
+    elif "boundaries" not in roles:
         raw = _dtype(config, sample, "raw")
         found["normalise"] = normalise.demand(like, raw)
         found["predict"] = predict.demand(like, raw, stages.predict, voxel)
-    return found | _later(like, nodes, edges, stages.supervoxels, voxel)
+    found["supervoxels"] = supervoxels.demand(like, stages.supervoxels, voxel)
+    found["graph"] = graph.demand(like, offsets)
+    return found | _later(like, nodes, edges)
 
 
-def _later(
-    like: Fitted, nodes: int, edges: int, cut: supervoxels.Params, voxel: tuple[float, float, float]
-) -> dict[str, Demand]:
+def _later(like: Fitted, nodes: int, edges: int) -> dict[str, Demand]:
     return {
-        "supervoxels": supervoxels.demand(like, cut, voxel),
-        "graph": graph.demand(like),
         "partition": partition.demand(nodes, edges),
         "clean": clean.demand(nodes, edges),
         "segment": segment.demand(like, nodes),

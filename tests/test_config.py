@@ -2,15 +2,26 @@
 
 import json
 
+import h5py
+import numpy as np
 import pytest
 from running import TOY
 
 from cellflow.config import from_mapping, load
 from cellflow.core.errors import BadInput
+from cellflow.plan import planned
 
 
 def with_stage(**stages):
     return {**TOY, "stages": {**TOY["stages"], **stages}}
+
+
+DIRECT = [[-1, 0, 0], [0, -1, 0], [0, 0, -1]]
+
+
+def start(volumes, offsets=DIRECT, path="none.h5"):
+    """A config of a sample that starts from affinities."""
+    return {**TOY, "samples": {"toy": {**volumes, "affinities": {"path": path, "offsets": offsets}}}}
 
 
 def test_a_short_config_is_completed_by_defaults():
@@ -35,6 +46,14 @@ def test_a_short_config_is_completed_by_defaults():
         ({**TOY, "samples": {}}, "samples: found {}"),
         ({**TOY, "samples": {"../toy": TOY["samples"]["toy"]}}, "expected letters, digits, _ and -"),
         ({**TOY, "samples": {"toy": {}}}, "expected raw, boundaries or phantom"),
+        (start({}, [[0, 0, 0]]), "samples.toy.affinities.offsets: found [[0, 0, 0]]"),
+        (start({}, [[0.5, 0, 0]]), "affinities.offsets.0.0: found 0.5"),
+        (start({}, [[0, 1]]), "affinities.offsets.0"),
+        (start({}, []), "affinities.offsets: found []"),
+        (start({}, None), "affinities.offsets: found None"),
+        (start({"boundaries": {"path": "b.h5"}}), "expected boundaries or affinities, not both"),
+        (start({"phantom": {"shape": [8, 8, 8]}}), "expected phantom alone"),
+        (start({}), "samples.toy.raw: "),
         ({**TOY, "results": ""}, "results: found ''"),
         (with_stage(partition={"evidence": 0.6}), "expected 'mean' or one of graph.quantiles"),
         (
@@ -55,6 +74,26 @@ def test_a_mistake_is_named_in_one_line(content, expected):
     assert message.startswith(("toy.yaml: ", "storage."))
     assert expected in message
     assert "\n" not in message
+
+
+def test_affinities_stand_in_for_raw_and_for_the_prediction(tmp_path):
+    path = str(tmp_path / "a.h5")
+    with h5py.File(path, "w") as file:
+        file["a"], file["raw"] = np.zeros((5, 8, 20, 30), np.float32), np.zeros((8, 20, 31))
+    chosen = {"path": path, "dataset": "a", "offsets": [*DIRECT, [-3, 0, 0]]}
+    content = {**TOY, "samples": {"toy": {"affinities": chosen}}}
+    found = from_mapping(content, "toy.yaml")
+    assert found.shape("toy") == (8, 20, 30)
+    assert found.sources("toy").keys() == {"raw"}
+    stages = [row.stage for row in planned(found)]
+    assert stages[:3] == ["ingest-raw", "affinities", "supervoxels"]
+    assert json.loads(found.job("affinities", "toy"))["params"]["offsets"] == chosen["offsets"]
+    wrong = {**content, "samples": {"toy": {"raw": {"path": path, "dataset": "raw"}, "affinities": chosen}}}
+    with pytest.raises(BadInput, match=r"samples.toy.affinities: found shape \(8, 20, 30\) .* as raw"):
+        from_mapping(wrong, "toy.yaml")
+    few = {**content, "samples": {"toy": {"affinities": {**chosen, "offsets": 2 * DIRECT}}}}
+    with pytest.raises(BadInput, match=r"samples.toy.affinities: .*found 5 channels .* at least 6"):
+        from_mapping(few, "toy.yaml")
 
 
 def test_a_file_that_is_not_yaml_is_named_in_one_line(tmp_path):

@@ -9,7 +9,7 @@ A step of one voxel along one axis leads to a direct neighbour; every other offs
 voxels may lie in objects that never touch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,21 @@ def affinities(labels: NDArray[np.integer[Any]], offsets: Offsets) -> NDArray[np
         here, there = _overlap(step, labels.shape)
         channel[here] = 255 * ((labels[here] == labels[there]) & (labels[here] != 0))
     return same
+
+
+def boundary_map(channels: Iterable[NDArray[np.uint8]], offsets: Offsets, shape: Triple) -> NDArray[np.uint8]:
+    """Boundary probability x 255 of every voxel: 255 - the smallest affinity of a pair that it is an end of.
+
+    One channel (z, y, x) of this shape for each of the offsets, taken one at a time. Pairs that leave the
+    array have no say; a voxel without any pair is 0. A block that reads a halo of `reach(offsets)` and
+    crops gets what the whole volume has. Cost: one byte per voxel besides a channel.
+    """
+    smallest = np.full(shape, 255, np.uint8)
+    for channel, step in zip(channels, checked(offsets), strict=True):
+        here, there = _overlap(step, shape)
+        for ends in (here, there):
+            np.minimum(smallest[ends], channel[here], out=smallest[ends])
+    return np.invert(smallest, out=smallest)
 
 
 def reach(offsets: Offsets) -> Triple:

@@ -16,6 +16,11 @@ def load_edges(table: Path, ranges: int) -> EdgeTable:
     return EdgeTable(**_stack(table, "edges", ranges))
 
 
+def load_long_range(table: Path, ranges: int) -> EdgeTable:
+    """The whole table of long-range edges in memory, sorted by (u, v); only affinities give one."""
+    return EdgeTable(**_stack(table, "long_range", ranges))
+
+
 def load_nodes(table: Path, ranges: int) -> NodeTable:
     """The whole node table in memory, sorted by id."""
     return NodeTable(**_stack(table, "nodes", ranges))

@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from cellflow.core.errors import BadInput
 from cellflow.core.grid import Block, Triple
+from cellflow.core.probabilities import probabilities, require_finite
 from cellflow.core.schema import Schema
 from cellflow.engine import store
 from cellflow.engine.formats import Source, Volume, fingerprint, open_volume
@@ -53,18 +54,13 @@ def ingest_block(values: NDArray[Any], role: Role, corner: Triple = (0, 0, 0)) -
 
     Raises `BadInput` for voxels that no later stage could use.
     """
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        at = np.argwhere(~np.isfinite(values))[0]
-        place = tuple(int(i) for i in at + corner)
-        raise BadInput(
-            f"found {values[tuple(at)]} at z, y, x = {place}, expected finite numbers; mend the file"
-        )
+    require_finite(values, corner)
     if role == "truth":
         return _labels(values)
     if role == "mask":
         return np.asarray(values != 0, np.uint8)
     if role == "boundaries":
-        return _probabilities(values)
+        return probabilities(values)
     if values.dtype == np.float64 and np.abs(values).max(initial=0) > np.finfo(np.float32).max:
         raise BadInput(f"found {np.abs(values).max():.3g}, expected at most 3e38; scale the file")
     kept: NDArray[Any] = values.astype(stored_dtype(role, values.dtype))
@@ -77,19 +73,6 @@ def _labels(values: NDArray[Any]) -> NDArray[np.uint64]:
     if values.dtype.kind != "u" and values.size and values.min() < 0:
         raise BadInput(f"found label {values.min()}, expected labels >= 0; relabel the file")
     return values.astype(np.uint64)
-
-
-def _probabilities(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Probabilities times 255: a float map is 0 to 1 already, an integer map fills the range of its type."""
-    if values.dtype == np.uint8:
-        return values
-    top = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max)
-    if values.size and (values.min() < 0 or values.max() > top):
-        raise BadInput(
-            f"found {values.min()} to {values.max()}, expected probabilities 0 to 1 (float) or an "
-            "unsigned type; give the volume as raw if it is an intensity image"
-        )
-    return np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8)
 
 
 def demand(like: Fitted, dtype: DTypeLike) -> Demand:

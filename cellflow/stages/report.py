@@ -34,7 +34,7 @@ PLANES = {"xy": 0, "xz": 1, "yz": 2}
 LIBRARIES = ("numpy", "numba", "scipy", "zarr", "dask", "bioimage-cpp", "snakemake")
 ORDER = (
     *("phantom", "ingest-raw", "ingest-boundaries", "ingest-truth", "ingest-mask", "normalise", "predict"),
-    *("supervoxels", "graph", "partition", "clean", "segment", "scores"),
+    *("affinities", "supervoxels", "graph", "partition", "clean", "segment", "scores"),
 )
 
 
@@ -153,7 +153,8 @@ def _cost(folder: Path, stage: str) -> StageCost:
 
 
 def _settings(stage: str, values: dict[str, Any]) -> StageSettings:
-    defaults = import_module(f"cellflow.stages.{stage}").Params().model_dump(mode="json")
+    """Of affinities, offsets are required: they have no default, and `model_construct` asks for none."""
+    defaults = import_module(f"cellflow.stages.{stage}").Params.model_construct().model_dump(mode="json")
     return StageSettings(name=stage, values=values, defaults=defaults)
 
 

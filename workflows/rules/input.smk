@@ -5,7 +5,15 @@ def source_file(wildcards):
     """The file whose age tells whether a volume must be read again; of a folder its metadata."""
     if CONFIG.samples[wildcards.sample].phantom:
         return [receipt("phantom").format(**wildcards)]
-    path = Path(CONFIG.sources(wildcards.sample)[wildcards.role].path)
+    return head_of(CONFIG.sources(wildcards.sample)[wildcards.role])
+
+
+def affinities_file(wildcards):
+    return head_of(CONFIG.params("affinities", wildcards.sample))
+
+
+def head_of(source):
+    path = Path(source.path)
     heads = [path / name for name in ("zarr.json", ".zarray", ".zattrs", ".zgroup")]
     return [str(file) for file in [path, *heads] if file.is_file()][:1]
 
@@ -43,6 +51,21 @@ rule ingest:
         job=job("ingest-{role}"),
     shell:
         command("ingest-{wildcards.role}", after="{input.receipts:q}")
+
+
+rule affinities:
+    input:
+        affinities_file,
+        receipts=receipt("ingest-raw"),
+    output:
+        receipt("affinities"),
+    log:
+        f"{RESULTS}/{{sample}}/logs/affinities.log",
+    threads: workers
+    params:
+        job=job("affinities"),
+    shell:
+        command("affinities", after="{input.receipts:q}")
 
 
 rule normalise:

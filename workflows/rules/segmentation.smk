@@ -2,9 +2,13 @@
 
 
 def boundaries(wildcards):
-    """Where the boundary map comes from: given, or predicted from raw."""
-    given = "boundaries" in CONFIG.sources(wildcards.sample)
-    found = ["ingest-raw", "ingest-boundaries"] if given else ["predict"]
+    """Where the boundary map comes from: given, made of affinities, or predicted from raw."""
+    if CONFIG.samples[wildcards.sample].affinities:
+        found = ["affinities"]
+    elif "boundaries" in CONFIG.sources(wildcards.sample):
+        found = ["ingest-raw", "ingest-boundaries"]
+    else:
+        found = ["predict"]
     return [receipt(stage).format(**wildcards) for stage in found]
 
 
