@@ -194,18 +194,25 @@ class Config(Schema):
         later = ("supervoxels", "graph", "partition", "clean", "segment", "scores", "report")
         return [*found, *later]
 
-    def outdated(self) -> list[str]:
-        """Receipts that were made with other parameters than these.
+    def outdated(self) -> list[Path]:
+        """Receipts that were made with other parameters than these, and all that stand on them.
 
         Snakemake knows that by itself as long as its folder `.snakemake` is there; receipts always know.
         """
-        found = []
+        found: list[Path] = []
         for sample in self.samples:
             for stage in self.chain(sample):
-                receipt = self.folder(sample) / f"{stage}.json"
-                if receipt.exists() and not self._agrees(json.loads(receipt.read_text()), stage, sample):
-                    found.append(str(receipt))
+                receipt = self._receipt(stage, sample)
+                if receipt.exists():
+                    made = json.loads(receipt.read_text())
+                    before = [self._receipt(name, sample) for name in made["inputs"]]
+                    stale = any(r in found or not r.exists() for r in before)
+                    if stale or not self._agrees(made, stage, sample):
+                        found.append(receipt)
         return found
+
+    def _receipt(self, stage: str, sample: str) -> Path:
+        return self.folder(sample) / f"{stage}.json"
 
     def _agrees(self, receipt: dict[str, Any], stage: str, sample: str) -> bool:
         wanted = json.loads(self.job(stage, sample))

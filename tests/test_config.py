@@ -120,8 +120,11 @@ def test_receipts_of_other_parameters_are_outdated_without_snakemake(tmp_path, m
     assert config.outdated() == []
     folder = config.folder("toy")
     folder.mkdir(parents=True)
-    for stage in ("supervoxels", "clean"):
-        (folder / f"{stage}.json").write_text(config.job(stage, "toy"))
+    before: list[str] = []
+    for stage in ("supervoxels", "clean", "segment"):
+        receipt = {**json.loads(config.job(stage, "toy")), "inputs": dict.fromkeys(before, "digest")}
+        (folder / f"{stage}.json").write_text(json.dumps(receipt))
+        before = [stage]
     assert config.outdated() == []
     changed = from_mapping(with_stage(clean={"min_size": 7}), "toy.yaml")
-    assert changed.outdated() == [str(folder / "clean.json")]
+    assert changed.outdated() == [folder / "clean.json", folder / "segment.json"]

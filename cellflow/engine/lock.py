@@ -24,6 +24,17 @@ def hold(path: Path, what: str) -> int:
     return handle
 
 
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock just now."""
+    if not path.exists():
+        return False
+    handle = _open(path)
+    try:
+        return not _try(handle)
+    finally:
+        os.close(handle)
+
+
 @contextmanager
 def waiting(path: Path, what: str) -> Iterator[None]:
     """Hold the lock inside the `with`; waits for a holder, such as the orphan of a killed run."""

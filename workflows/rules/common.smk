@@ -20,7 +20,10 @@ try:
 except BadInput as error:
     raise WorkflowError(str(error)) from None
 RESULTS = CONFIG.results.rstrip("/")
-workflow.dag_settings.forcerun = {*workflow.dag_settings.forcerun, *CONFIG.outdated()}
+if not workflow.output_settings.dryrun and not lock.is_held(Path(RESULTS) / ".locks" / "run"):
+    # Snakemake sees by itself that parameters changed, unless its folder .snakemake is gone.
+    for outdated in CONFIG.outdated():
+        outdated.unlink(missing_ok=True)
 
 
 wildcard_constraints:
