@@ -66,8 +66,10 @@ def _last_word(log: Path) -> str:
 
 
 def _scores(folder: Path) -> list[str]:
-    found = read_receipt(folder, "scores")["result"]
     cells = read_receipt(folder, "clean")["result"]["cells"]
+    if not is_current(folder, "scores"):
+        return [f"  {'cells found':<24}{cells} (not scored yet)"]
+    found = read_receipt(folder, "scores")["result"]
     rows = {"cells found": f"{cells} (no truth to compare with)"}
     if "cells_true" in found:
         rows = {"cells found / true": f"{found['cells_found']} / {found['cells_true']}"}

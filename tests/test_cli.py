@@ -82,4 +82,4 @@ def test_a_phantom_is_the_same_whatever_its_blocks(tmp_path):
 def test_summary_of_a_folder_without_results_says_what_to_run(tmp_path):
     found = cellflow(tmp_path, "summary", "nothing")
     assert found.returncode == 2
-    assert "stage scores has not finished here" in found.stderr
+    assert "stage clean has not finished here" in found.stderr
