@@ -110,12 +110,12 @@ def predict_block(
 
 
 def demand(like: Fitted, dtype: DTypeLike, p: Params, voxel_um: Voxel) -> Demand:
-    """A block with its halo as raw and five times as float32; disk for a byte a voxel and the pyramid."""
+    """40 B a voxel of the block with its halo beside raw; disk for a byte a voxel and the pyramid."""
     grid = like.grid(p.predictor.halo(voxel_um))
     voxels = int(np.prod(grid.largest_outer))
     return Demand(
         tasks=len(grid),
-        worker_bytes=voxels * (30 + np.dtype(dtype).itemsize),
+        worker_bytes=voxels * (40 + np.dtype(dtype).itemsize),
         disk_bytes=int(np.prod(like.shape)) * 8 // 7,
     )
 
