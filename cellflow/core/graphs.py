@@ -29,6 +29,10 @@ class Graph:
     edges: NDArray[np.int64]
     boundary: NDArray[np.float64]
     sizes: NDArray[np.float64]
+    long_range: "Graph | None" = None
+    """Evidence between nodes that need not touch (affinities of long offsets): same nodes, own pairs."""
+    lifted: "Lifted | None" = None
+    """What is known of pairs of nodes beside the boundaries, for instance from nuclei."""
 
     def __post_init__(self) -> None:
         if self.n_nodes < 0:
@@ -50,6 +54,12 @@ class Graph:
             object.__setattr__(self, name, values)
         self._check_edges()
         self._check_values()
+        for other in (self.long_range, self.lifted):
+            if other is not None and other.n_nodes != self.n_nodes:
+                raise BadInput(
+                    f"graph: expected further pairs of the same {self.n_nodes} nodes, found pairs of "
+                    f"{other.n_nodes}; number both alike"
+                )
 
     def _check_edges(self) -> None:
         (u, v), n = self.edges.T, self.n_nodes
@@ -79,6 +89,32 @@ class Graph:
                 f"graph: {int(bad.sum())} of {bad.size} edges {found}, "
                 f"the first is edge {first} ({u}, {v}) with {values}; {remedy}"
             )
+
+
+@dataclass(frozen=True, eq=False)
+class Lifted:
+    """Pairs of nodes that belong together or apart, whether they touch or not.
+
+    `edges` as those of a `Graph`, of the same `n_nodes`; `attraction` from -1 (certainly apart) to 1
+    (certainly together). Raises `BadInput` for pairs that are wrong, and for a NaN.
+    """
+
+    n_nodes: int
+    edges: NDArray[np.int64]
+    attraction: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        attraction = np.asarray(self.attraction, np.float64)
+        bad = ~(np.abs(attraction) <= 1)
+        if bad.any():
+            raise BadInput(
+                f"lifted pairs: expected attractions of -1..1, found {attraction[bad.argmax()]:g} at pair "
+                f"{bad.argmax()}; scale them"
+            )
+        # A graph with a boundary for an attraction: the same rules for pairs, checked in one place.
+        checked = Graph(self.n_nodes, self.edges, (1 - attraction) / 2, np.ones(attraction.shape))
+        object.__setattr__(self, "edges", checked.edges)
+        object.__setattr__(self, "attraction", attraction)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from cellflow.core.errors import BadInput
-from cellflow.core.graphs import Graph, connected, partition
+from cellflow.core.graphs import Graph, Lifted, connected, partition
 
 ROWS = [(0, 1), (0, 2), (1, 2), (2, 3)]
 
@@ -88,3 +90,28 @@ def test_a_label_in_two_places_becomes_two_segments():
     assert result.labels.tolist() == [0, 0, 1, 2]
     assert result.n_segments == 3
     assert result.facts == {"nodes": 4, "edges": 4, "edges_cut": 3, "segments": 3, "energy": -1.5}
+
+
+def a_graph(**further):
+    return Graph(3, np.array([[0, 1], [1, 2]]), np.array([0.1, 0.2]), np.ones(2), **further)
+
+
+def test_further_pairs_of_other_nodes_are_refused():
+    for further in (Lifted(4, np.array([[0, 2]]), np.array([-1.0])), replace(a_graph(), n_nodes=4)):
+        name = "lifted" if isinstance(further, Lifted) else "long_range"
+        with pytest.raises(BadInput, match="same 3 nodes, found pairs of 4"):
+            a_graph(**{name: further})
+
+
+@pytest.mark.parametrize(
+    ("edges", "attraction", "message"),
+    [
+        ([[0, 2]], [np.nan], "found nan at pair 0"),
+        ([[0, 1], [0, 2]], [0.5, -1.5], "found -1.5 at pair 1"),
+        ([[2, 0]], [1.0], "larger node first"),
+        ([[0, 3]], [1.0], "outside 0..2"),
+    ],
+)
+def test_bad_lifted_pairs_are_refused(edges, attraction, message):
+    with pytest.raises(BadInput, match=message):
+        Lifted(3, np.array(edges), np.array(attraction))
