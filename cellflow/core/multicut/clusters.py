@@ -74,7 +74,7 @@ def leave(state: Clusters, node: int) -> None:
 def take_empty(state: Clusters) -> int:
     """The number of an empty cluster, to be used or given back."""
     state.n_empty[0] -= 1
-    return np.int64(state.empty[state.n_empty[0]])
+    return int(state.empty[state.n_empty[0]])
 
 
 @njit(cache=True, nogil=True)

@@ -27,9 +27,9 @@ def noisy(edges: I32, cost: I64, strength: float, seed: int) -> I64:
     for e in range(len(edges)):
         pair = (np.uint64(edges[e, 0]) << np.uint64(32)) | np.uint64(edges[e, 1])
         bits = _mixed(pair + _mixed(np.uint64(seed + 1)))
-        total = 0
+        total = 0.0
         for _ in range(4):
-            total += np.int64(bits & np.uint64(0xFFFF))
+            total += float(bits & np.uint64(0xFFFF))
             bits >>= np.uint64(16)
         noise = (total / 65535 - 2) * np.sqrt(3.0)
         result[e] = np.int64(np.rint(cost[e] * (1 + strength * noise)))

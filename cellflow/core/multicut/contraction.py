@@ -6,7 +6,7 @@ edges, and the table keeps entries of pairs that are gone, until they are met or
 has to be searched in order to be deleted.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -26,12 +26,12 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Contraction(NamedTuple):
-    """What is left of a graph; `NONE` ends a list, a dead edge has the complements of its ends."""
+    """What is left of a graph; `NONE` ends a list."""
 
     row: NDArray[np.void]
     local: Flags
     head: I32
-    count: I32
+    degree: I32
     parent: I32
     table: NDArray[np.uint64]
     used: I64
@@ -62,14 +62,14 @@ def join(state: Contraction, e: int, changed: I32) -> int:
     of the shorter list, amortised, and so at most edges * log2(nodes) for any series of joins.
     """
     u, v = state.row[e].u, state.row[e].v
-    keep, gone = (u, v) if state.count[u] >= state.count[v] else (v, u)
-    if 5 * (state.used[0] + state.count[gone]) > 4 * state.table.size:
+    keep, gone = (u, v) if state.degree[u] >= state.degree[v] else (v, u)
+    if 5 * (state.used[0] + state.degree[gone]) > 4 * state.table.size:
         _rebuild(state)
     state.parent[gone] = keep
     at, n_changed = state.head[gone], 0
     while at != NONE:
         row, here = state.row[at], at
-        first = row.u == gone or row.u == ~gone
+        first = row.u in (gone, ~gone)  # a dead edge has the complements of its ends
         at = row.after_u if first else row.after_v
         if row.u < 0:
             continue
@@ -77,7 +77,7 @@ def join(state: Contraction, e: int, changed: I32) -> int:
         other = NONE if w == keep else _find(state, keep, w)
         if w == keep:
             _kill(state, here)
-            state.count[keep] -= 1
+            state.degree[keep] -= 1
         elif other == NONE or other > here:
             _move(state, here, first, keep)
             if other != NONE:
@@ -90,8 +90,8 @@ def join(state: Contraction, e: int, changed: I32) -> int:
             if other < here:
                 _kill(state, here)
             else:
-                state.count[keep] -= 1
-            state.count[w] -= 1
+                state.degree[keep] -= 1
+            state.degree[w] -= 1
             changed[n_changed] = survivor
             n_changed += 1
     return n_changed
@@ -119,7 +119,7 @@ def _move(state: Contraction, e: int, first: bool, keep: int) -> None:
     else:
         row.v, row.after_v = keep, state.head[keep]
     state.head[keep] = e
-    state.count[keep] += 1
+    state.degree[keep] += 1
     _put(state, row.u, row.v, e)
 
 
@@ -137,13 +137,13 @@ def _fill(state: Contraction, edges: I32, cost: I64) -> None:
         row.u, row.v, row.cost = u, v, cost[e]
         row.after_u, state.head[u] = state.head[u], e
         row.after_v, state.head[v] = state.head[v], e
-        state.count[u] += 1
-        state.count[v] += 1
+        state.degree[u] += 1
+        state.degree[v] += 1
         _put(state, u, v, e)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _hash(u: int, v: int) -> np.uint64:
+def _hash(u: int, v: int) -> Any:
     """32 bits for a pair of nodes in either order."""
     key = ((np.uint64(min(u, v)) << HALF) | np.uint64(max(u, v))) * GOLDEN
     return (key ^ (key >> np.uint64(29))) & LOW

@@ -25,8 +25,8 @@ def greedy(graph: SignedGraph) -> I64:
     del attractive, candidates
     state = contraction(graph)
     _contract(state, order, graph.cost[order])
-    found = roots(state)
-    return segments(graph.n_nodes, graph.edges, graph.local, found)
+    labels: I64 = segments(graph.n_nodes, graph.edges, graph.local, roots(state))
+    return labels
 
 
 @njit(cache=True, nogil=True)
@@ -52,7 +52,7 @@ def _contract(state: Contraction, order: I32, cost: I64) -> None:
             size = pop(heap, size)
         if not alive or now != then:
             continue
-        longest = min(state.count[state.row[e].u], state.count[state.row[e].v])
+        longest = min(state.degree[state.row[e].u], state.degree[state.row[e].v])
         if changed.size < longest:
             changed = np.empty(2 * longest, np.int32)
         for k in range(join(state, e, changed)):

@@ -22,7 +22,8 @@ def kernighan_lin(graph: SignedGraph, labels: I64, rounds: int) -> I64:
     local edges connect any more have become segments of their own.
     """
     near = neighbours(graph.n_nodes, graph.edges, graph.cost, graph.local)
-    return segments(graph.n_nodes, graph.edges, graph.local, _rounds(near, labels, rounds))
+    found: I64 = segments(graph.n_nodes, graph.edges, graph.local, _rounds(near, labels, rounds))
+    return found
 
 
 @njit(cache=True, nogil=True)

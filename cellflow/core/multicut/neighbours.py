@@ -9,7 +9,7 @@ from cellflow.core.multicut.signed import I32, I64, Flags
 
 
 class Neighbours(NamedTuple):
-    """Those of node v are `first[v]` to `first[v + 1]`, by ascending number if the edges are sorted by (u, v)."""
+    """Those of node v are `first[v]` to `first[v + 1]`: ascending, if the edges are sorted by (u, v)."""
 
     first: I64
     node: I32
@@ -26,8 +26,8 @@ def neighbours(n_nodes: int, edges: I32, cost: I64, local: Flags) -> Neighbours:
     for e in range(m):
         first[edges[e, 0] + 1] += 1
         first[edges[e, 1] + 1] += 1
-    for node in range(n_nodes):
-        first[node + 1] += first[node]
+    for v in range(n_nodes):
+        first[v + 1] += first[v]
     free = first[:-1].copy()
     node, value = np.empty(2 * m, np.int32), np.empty(2 * m, np.int64)
     flag = np.empty(2 * m if local.size > 0 else 0, np.bool_)

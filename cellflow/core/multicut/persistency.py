@@ -1,18 +1,18 @@
 """Merges that some optimal partition makes, and nodes that it leaves alone, found at each node by itself.
 
-Moving a node to a neighbour's segment loses at most the absolute costs of its other edges, so the edge to that
-neighbour is never better cut if it outweighs them. Two nodes made a segment of their own lose at most the
-attractive edges that leave them. Source: the criteria follow Lange et al., ICML 2018 and CVPR 2019.
+Moving a node to the segment of a neighbour loses at most the absolute costs of its other edges: an edge that
+outweighs them is joined. Two nodes made a segment of their own lose at most the attractive edges that leave
+them: one between them that outweighs those is joined. After Lange et al., ICML 2018 and CVPR 2019.
 """
 
 import numpy as np
 from numba import njit
 
 from cellflow.core.multicut.aggregate import aggregated
-from cellflow.core.multicut.signed import NO_FLAGS, I32, I64, Flags, SignedGraph, segments
+from cellflow.core.multicut.signed import I32, I64, NO_FLAGS, Flags, SignedGraph, segments
 
 WORTH = 0.05
-"""A sweep that would take away less than this share of the nodes is not made: it would cost more than it saves."""
+"""A sweep that would take away a smaller share of the nodes is not made: it would save less than it costs."""
 
 
 def core(graph: SignedGraph, frozen: Flags = NO_FLAGS) -> tuple[I64, SignedGraph]:

@@ -1,9 +1,9 @@
 """Decide in one part of a graph what will hold in the whole: the step of a hierarchical multicut.
 
-    whole graph     a a a a | b b b b         a part sees the edges that touch its own nodes; nodes of
-                    a a a a | b b b b         other parts at their far ends are frozen: it sees them, but
-    part a          a a a f                   not how they are joined to each other.
-                    a a a f
+whole graph     a a a a | b b b b         a part sees the edges that touch its own nodes; nodes of
+                a a a a | b b b b         other parts at their far ends are frozen: it sees them, but
+part a          a a a f                   not how they are joined to each other.
+                a a a f
 """
 
 import numpy as np

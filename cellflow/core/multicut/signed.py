@@ -45,11 +45,12 @@ def fixed_point(costs: F64, bits: int = SCALE_BITS) -> I64:
             f"multicut costs: expected finite costs with a sum of absolute values below "
             f"{LARGEST_SUM / 2**bits:g}, found {total / 2.0**bits:g}; scale them down"
         )
-    return np.rint(np.ldexp(costs, bits)).astype(np.int64)
+    whole: I64 = np.rint(np.ldexp(costs, bits)).astype(np.int64)
+    return whole
 
 
 def finest_bits(costs: F64) -> int:
-    """The largest number of bits at which `fixed_point` takes these costs, with one to spare; at most 1000."""
+    """The largest number of bits, but one, at which `fixed_point` takes these costs; at most 1000."""
     total = float(np.abs(costs).sum())
     if not 0 < total < np.inf:
         return SCALE_BITS
@@ -77,7 +78,7 @@ def lowest(cost: I64) -> int:
 
 @njit(cache=True, nogil=True)
 def segments(n_nodes: int, edges: I32, local: Flags, labels: I64) -> I64:
-    """Segments `(n_nodes,)`, connected by local edges, that cut all that `labels` cut; numbered by smallest node."""
+    """Segments `(n_nodes,)`: what local edges connect inside the labels; numbered 0.. by smallest node."""
     parent = np.arange(n_nodes)
     for e in range(len(edges)):
         u, v = np.int64(edges[e, 0]), np.int64(edges[e, 1])
@@ -90,17 +91,12 @@ def segments(n_nodes: int, edges: I32, local: Flags, labels: I64) -> I64:
             parent[v] = parent[parent[v]]
             v = parent[v]
         parent[max(u, v)] = min(u, v)
-    return numbered(parent)
-
-
-@njit(cache=True, nogil=True)
-def numbered(parent: I64) -> I64:
-    """Number 0.. of the tree of every node in a forest where no parent is larger than its child."""
-    labels, count = np.empty(parent.size, np.int64), 0
-    for node in range(parent.size):
+    # No parent is larger than its child: one pass upwards meets every root before its members.
+    found, count = np.empty(n_nodes, np.int64), 0
+    for node in range(n_nodes):
         if parent[node] == node:
-            labels[node] = count
+            found[node] = count
             count += 1
         else:
-            labels[node] = labels[parent[node]]
-    return labels
+            found[node] = found[parent[node]]
+    return found

@@ -1,4 +1,4 @@
-"""Solve a multicut in memory: reduce it, contract it greedily, fuse solutions, and bound what is left to gain."""
+"""Solve a multicut in memory: reduce it, contract it greedily, fuse solutions, bound what is left to gain."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,10 +29,11 @@ class Solution:
 
 
 def solve(graph: SignedGraph, proposals: int, rounds: int, others: Sequence[I64] = ()) -> Solution:
-    """A solution with an energy no higher than that of greedy contraction, or of the `others` in a lifted graph.
+    """A solution with an energy no higher than that of greedy contraction.
 
-    Without lifted edges, what some optimal partition does is done first. `proposals` and `rounds` as in `fused`.
-    Without equal costs the numbering of the nodes plays no part; with them, it decides between equals.
+    Nor than that of `others`, if there are lifted edges; if not, these are ignored, and what some optimal
+    partition does is done first. `proposals` and `rounds` as in `fused`. Without equal costs the numbering of
+    the nodes plays no part; with them, it decides between equals.
     """
     labels, rest = (np.arange(graph.n_nodes), graph) if graph.local.size else core(graph)
     first = greedy(rest)
@@ -56,7 +57,7 @@ def solve(graph: SignedGraph, proposals: int, rounds: int, others: Sequence[I64]
 
 
 def _order(graph: SignedGraph, labels: I64) -> I64:
-    """The nodes segment by segment, so that what is worked on together lies together, ordered by content alone."""
+    """The nodes ordered by content, but segment by segment: what is worked on together lies together."""
     by_content = content_order(graph)
     _, first, inverse = np.unique(labels[by_content], return_index=True, return_inverse=True)
     return by_content[np.argsort(first[inverse], kind="stable")]
