@@ -7,7 +7,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from cellflow.core.forest.block import BlockForest, root
+from cellflow.core.forest.block import BlockForest
+from cellflow.core.forest.contract import root
 from cellflow.core.forest.keys import ascending
 from cellflow.core.forest.seams import (
     Nodes,
