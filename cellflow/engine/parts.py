@@ -50,12 +50,11 @@ class _Columns:
     """Looks like the record whose columns a file holds."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._file = np.load(path, allow_pickle=False)
 
     def __getattr__(self, name: str) -> NDArray[Any]:
-        with np.load(self._path, allow_pickle=False) as file:
-            if name not in file.files:
-                raise AttributeError(name)
-            column: NDArray[Any] = file[name]
+        if name not in self._file.files:
+            raise AttributeError(name)
+        column: NDArray[Any] = self._file[name]
         setattr(self, name, column)
         return column
