@@ -133,7 +133,8 @@ def run(context: Context, p: Params) -> dict[str, Any]:
         )
     evidence = _evidence(context)
     parts, table = context.scratch("parts"), context.output("table")
-    count = partial(_count, labels=context.volume("supervoxels"), evidence=evidence, folder=parts)
+    supervoxels = context.volume("supervoxels")
+    count = partial(_count, labels=supervoxels, evidence=evidence, folder=parts, per_range=NODES_PER_RANGE)
     seen = context.map("blocks", count, context.fitted().grid(evidence.halo))
     ranges = _ranges(total, seen)
     merge = partial(_merge, evidence=evidence, parts=parts, table=table, quantiles=p.quantiles)
@@ -158,34 +159,36 @@ def _evidence(context: Context) -> Evidence:
     return Channels(tuple(map(open_read, files)), offsets)
 
 
-def _count(block: Block, labels: Array, evidence: Evidence, folder: Path) -> dict[str, Any]:
+def _count(block: Block, labels: Array, evidence: Evidence, folder: Path, per_range: int) -> dict[str, Any]:
     tables, found = evidence.count(labels, block)
     for name, rows in tables.items():
         save_part(folder / name, block.id, asdict(rows))
     save_part(folder / "nodes", block.id, asdict(found))
-    return {"nodes": _ends(found.id), **{name: _ends(rows.edges[:, 0]) for name, rows in tables.items()}}
+    columns = {"nodes": found.id, **{name: rows.edges[:, 0] for name, rows in tables.items()}}
+    return {name: _touched(ids, per_range) for name, ids in columns.items()}
 
 
 def _origin(block: Block) -> Triple:
     return block.core[0].start, block.core[1].start, block.core[2].start
 
 
-def _ends(ids: NDArray[np.uint64]) -> list[int]:
-    """Smallest and largest id of a sorted column, so that a merge opens only the files it needs."""
-    return [int(ids[0]), int(ids[-1])] if ids.size else [1, 0]
+def _touched(ids: NDArray[np.uint64], per_range: int) -> list[int]:
+    """The ranges that a column of ids falls into, so that a merge opens only the files it needs."""
+    found: list[int] = np.unique((ids - np.uint64(1)) // np.uint64(per_range)).tolist()
+    return found
 
 
 def _ranges(total: int, seen: list[dict[str, Any]]) -> list[NodeRange]:
     """Nodes 1 to `total` in ranges, each with the blocks that know of them."""
-    ends = {name: np.array([part[name] for part in seen]) for name in seen[0]}
-
-    def blocks(name: str, start: int, stop: int) -> tuple[int, ...]:
-        first, last = ends[name].T
-        return tuple(np.flatnonzero((first < stop) & (last >= start)).tolist())
-
-    bounds = [(a, min(a + NODES_PER_RANGE, total + 1)) for a in range(1, total + 1, NODES_PER_RANGE)]
+    starts = range(1, total + 1, NODES_PER_RANGE)
+    blocks: list[dict[str, list[int]]] = [{name: [] for name in seen[0]} for _ in starts]
+    for block, part in enumerate(seen):
+        for name, ranges in part.items():
+            for i in ranges:
+                blocks[i][name].append(block)
     return [
-        NodeRange(i, a, b, {name: blocks(name, a, b) for name in ends}) for i, (a, b) in enumerate(bounds)
+        NodeRange(i, a, min(a + NODES_PER_RANGE, total + 1), {n: tuple(b) for n, b in known.items()})
+        for i, (a, known) in enumerate(zip(starts, blocks, strict=True))
     ]
 
 

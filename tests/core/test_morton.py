@@ -1,0 +1,13 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cellflow.core.morton import morton
+
+coordinates = st.integers(0, 2**21 - 1)
+
+
+@given(coordinates, coordinates, coordinates)
+def test_bits_are_interleaved_z_first(z, y, x):
+    bits = "".join("".join(b) for b in zip(*(f"{n:021b}" for n in (z, y, x)), strict=True))
+    assert int(morton(np.array([z]), np.array([y]), np.array([x]))[0]) == int(bits, 2)
