@@ -106,6 +106,16 @@ class Config(Schema):
     stages: Stages = Stages()
     storage: Storage = Storage()
 
+    @model_validator(mode="after")
+    def _mutex_has_affinities(self) -> Self:
+        without = [name for name, sample in self.samples.items() if sample.affinities is None]
+        if self.stages.supervoxels.mutex is not None and without:
+            raise ValueError(
+                f"stages.supervoxels.mutex cuts affinities, and samples.{without[0]} starts without; "
+                "add them or leave mutex out"
+            )
+        return self
+
     def folder(self, sample: str) -> Path:
         """Where the results of a sample lie."""
         return Path(self.results) / sample

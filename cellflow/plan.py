@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from cellflow.config import Config
+from cellflow.config import Config, Stages
 from cellflow.core.errors import BadInput
 from cellflow.engine.formats import open_volume
 from cellflow.engine.store import Demand, Fitted
@@ -132,12 +132,12 @@ def _demands(config: Config, sample: str) -> dict[str, Demand]:
         found["predict"] = predict.demand(like, raw, stages.predict, voxel)
     found["supervoxels"] = supervoxels.demand(like, stages.supervoxels, voxel)
     found["graph"] = graph.demand(like, offsets)
-    return found | _later(like, nodes, edges)
+    return found | _later(like, nodes, edges, stages)
 
 
-def _later(like: Fitted, nodes: int, edges: int) -> dict[str, Demand]:
+def _later(like: Fitted, nodes: int, edges: int, stages: Stages) -> dict[str, Demand]:
     return {
-        "partition": partition.demand(nodes, edges),
+        "partition": partition.demand(nodes, edges, stages.partition),
         "clean": clean.demand(nodes, edges),
         "segment": segment.demand(like, nodes),
         "scores": scores.demand(like, nodes),

@@ -1,5 +1,6 @@
-"""The graph on disk: one file a range of nodes, whole tables in memory for a solver."""
+"""The graph on disk: one file a range of nodes, whole tables or some columns in memory for a solver."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,18 @@ def load_long_range(table: Path, ranges: int) -> EdgeTable:
 def load_nodes(table: Path, ranges: int) -> NodeTable:
     """The whole node table in memory, sorted by id."""
     return NodeTable(**_stack(table, "nodes", ranges))
+
+
+def load_columns(
+    table: Path, what: str, names: Iterable[str], ranges: Iterable[int]
+) -> dict[str, NDArray[Any]]:
+    """Some columns of `edges`, `long_range` or `nodes` in some ranges, one after the other."""
+    found: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+    for i in ranges:
+        with np.load(table / what / f"{i}.npz", allow_pickle=False) as file:
+            for name, parts in found.items():
+                parts.append(file[name])
+    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
 def _stack(table: Path, what: str, ranges: int) -> dict[str, NDArray[Any]]:

@@ -143,6 +143,7 @@ def run(context: Context, p: Params) -> dict[str, Any]:
         "nodes": total,
         "edges": sum(part["edges"] for part in merged),
         "ranges": len(ranges),
+        "nodes_per_range": NODES_PER_RANGE,
         "quantiles": list(p.quantiles),
         "contacts": sum(part["contacts"] for part in merged),
     }

@@ -53,7 +53,8 @@ class Started(Sample):
         if name in AFTER:
             module = {"supervoxels": supervoxels, "graph": graph}[name]
             p = self.params.get(name) or module.Params()
-            return Job(name, self.folder, p, self.storage, AFTER[name])
+            masked = ("ingest-mask",) * (name == "supervoxels" and "mask" in self.volumes)
+            return Job(name, self.folder, p, self.storage, (*AFTER[name], *masked))
         return super().job(name)
 
     def source(self):

@@ -1,0 +1,78 @@
+"""Decide which supervoxels belong to one cell: a global partition of the region adjacency graph.
+
+A graph that fits is solved at once (`Params.solve_at_once`), a larger one in groups of nodes, level by level
+(`levels`).
+"""
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from cellflow.core.errors import BadInput
+from cellflow.core.schema import Schema
+from cellflow.engine.atomic import write
+from cellflow.engine.hierarchy import JOBS
+from cellflow.engine.stage import Context
+from cellflow.engine.store import Demand
+from cellflow.solvers import Multicut, Solver
+from cellflow.stages.partition.evidence import Table
+from cellflow.stages.partition.levels import solve_by_levels
+
+
+class Params(Schema):
+    """Which evidence, and who decides."""
+
+    evidence: Literal["mean"] | Annotated[float, Field(ge=0, le=1)] = "mean"
+    """What stands for the boundary probability of an edge: its mean along the contact, or one of the
+    quantiles that the graph stage measured (0.5: the median; robust against small gaps and specks)."""
+    solver: Solver = Multicut()
+    """`multicut`, `gasp`, `mutex_watershed` or `agglomerate`, with parameters of their own."""
+    solve_at_once: int = Field(20_000_000, ge=1)
+    """Edges up to which the graph is solved in one piece, in about 0.4 kB of memory each. A larger one is
+    solved in groups, level by level, in jobs of an eighth of it: the same cells, but for the solvers
+    `multicut` and `gasp` with `sum`, where the groups show in the last digits of the energy."""
+
+
+def demand(nodes: int, edges: int, p: Params) -> Demand:
+    """The solver's graph, or that of a group and of the last level; 370 B an edge for the worst solver."""
+    if edges <= p.solve_at_once:
+        return Demand(tasks=0, main_bytes=edges * 600 + nodes * 200, disk_bytes=nodes * 8)
+    return Demand(
+        tasks=edges * JOBS // p.solve_at_once,
+        worker_bytes=p.solve_at_once // JOBS * 600,
+        main_bytes=p.solve_at_once * 600 + nodes * 40,
+        disk_bytes=nodes * 16 + edges * 60,
+    )
+
+
+def run(context: Context, p: Params) -> dict[str, Any]:
+    """Write `segments.npy`: the segment of every supervoxel 0..n; the result has the solver's facts."""
+    found = context.result("graph")
+    pairs = found.get("long_range_edges", 0)
+    table = Table(
+        path=context.file("graph", "table"),
+        nodes=found["nodes"],
+        starts=list(range(0, found["nodes"], found["nodes_per_range"])),
+        quantile=_quantile(p, found["quantiles"]),
+        long_range=pairs > 0,
+    )
+    if found["edges"] + pairs <= p.solve_at_once:
+        made = p.solver(table.graph())
+        segments, facts = (made.labels + 1).astype(np.uint64), made.facts
+    else:
+        segments, facts = solve_by_levels(context, table, p.solver, p.solve_at_once)
+    write(context.output("segments.npy"), lambda file: np.save(file, np.insert(segments, 0, 0)))
+    return facts
+
+
+def _quantile(p: Params, measured: list[float]) -> int | None:
+    """The place of the evidence among the quantiles of the table; None for the mean."""
+    if p.evidence == "mean":
+        return None
+    if p.evidence not in measured:
+        raise BadInput(
+            f"stages.partition.evidence: found {p.evidence}, expected 'mean' or one of the quantiles in "
+            f"stages.graph.quantiles {measured}; add it there"
+        )
+    return measured.index(p.evidence)
