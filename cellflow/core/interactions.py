@@ -68,15 +68,15 @@ class Interactions:
             found = np.asarray(getattr(self, column.name))
             if found.shape != shape or not np.can_cast(found.dtype, kind, "same_kind"):
                 raise BadInput(
-                    f"interactions: found {column.name} {found.dtype} {found.shape}, expected {kind} {shape}; "
-                    "give one row per pair"
+                    f"interactions: found {column.name} {found.dtype} {found.shape}, expected {kind} "
+                    f"{shape}; give one row per pair"
                 )
             object.__setattr__(self, column.name, _read_only(np.ascontiguousarray(found, kind)))
         row, wrong = _first_wrong(self.edges, self.weight, self.size, self.rank)
         if wrong >= 0:
             (u, v), weight, size, rank = self.edges[row], self.weight[row], self.size[row], self.rank[row]
             raise BadInput(
-                f"interactions: row {row} ({u}, {v}) of weight {weight}, size {size}, rank {rank}: "
+                f"interactions: row {row} ({u}, {v}), weight {weight}, size {size}, rank {rank}: "
                 f"{REFUSALS[wrong]}"
             )
 
@@ -139,8 +139,8 @@ def _rows(graph: Graph, beta: float, linkage: Linkage, rank: I64, *, local: bool
     # In doubles, before anything can wrap around; the exact sums are looked at again.
     if np.abs(weight).sum() >= LARGEST_WEIGHT or size.sum() >= LARGEST_SIZE:
         raise BadInput(
-            f"interactions: found {size.sum():g} voxel pairs in {len(size)} edges, expected fewer than 2^50 and "
-            "2^62 in weights; solve block by block"
+            f"interactions: found {size.sum():g} voxel pairs in {len(size)} edges, expected fewer than 2^50 "
+            "and 2^62 in weights; solve block by block"
         )
     flags = np.full(len(size), local)
     whole = size.astype(np.int64)
@@ -171,23 +171,25 @@ REFUSALS = (
 @njit(cache=True, nogil=True)
 def _first_wrong(edges: I64, weight: I64, size: I64, rank: I64) -> tuple[int, int]:
     """The first row that is refused and why, or -1."""
-    weights, sizes = np.int64(0), np.int64(0)
+    weights, sizes, wrong = np.int64(0), np.int64(0), -1
     for row in range(edges.shape[0]):
         u, v = edges[row]
-        if u < 0 or u >= v:
-            return row, 0
-        if row > 0 and (u < edges[row - 1, 0] or (u == edges[row - 1, 0] and v <= edges[row - 1, 1])):
-            return row, 1
-        if size[row] < 1:
-            return row, 2
-        if rank[row] < 0 or rank[row] >= RANKS:
-            return row, 3
-        # The limit less what is there: no sum can wrap around. The smallest weight has no absolute value.
+        # What is left up to the limit: nothing wraps around, and the smallest int64 has no absolute value.
         room = LARGEST_WEIGHT - 1 - weights
-        if weight[row] > room or weight[row] < -room:
-            return row, 4
-        if size[row] > LARGEST_SIZE - 1 - sizes:
-            return row, 5
+        if u < 0 or u >= v:
+            wrong = 0
+        elif row > 0 and (u < edges[row - 1, 0] or (u == edges[row - 1, 0] and v <= edges[row - 1, 1])):
+            wrong = 1
+        elif size[row] < 1:
+            wrong = 2
+        elif rank[row] < 0 or rank[row] >= RANKS:
+            wrong = 3
+        elif weight[row] > room or weight[row] < -room:
+            wrong = 4
+        elif size[row] > LARGEST_SIZE - 1 - sizes:
+            wrong = 5
+        if wrong >= 0:
+            return row, wrong
         weights += abs(weight[row])
         sizes += size[row]
     return -1, -1

@@ -85,9 +85,7 @@ def stronger(a: Row, b: Row) -> bool:
 @njit(cache=True, nogil=True, inline="always")
 def above(a: Row, b: Row) -> bool:
     """Whether row a lies above b: by value with its sign, then by rank."""
-    found = order(
-        a.value - b.value, max(abs(a.value), abs(b.value)), (a.weight, a.size), (b.weight, b.size)
-    )
+    found = order(a.value - b.value, max(abs(a.value), abs(b.value)), (a.weight, a.size), (b.weight, b.size))
     return found > 0 or (found == 0 and a.tag >> 2 < b.tag >> 2)
 
 

@@ -23,7 +23,12 @@ def interactions_of(rows):
 
 def rows_of(interactions):
     """As lists, to compare."""
-    return [[*edge, *rest] for edge, *rest in zip(interactions.edges.tolist(), *(c.tolist() for c in interactions.columns), strict=True)]
+    return [
+        [*edge, *rest]
+        for edge, *rest in zip(
+            interactions.edges.tolist(), *(c.tolist() for c in interactions.columns), strict=True
+        )
+    ]
 
 
 def signed_graph(seed, most=9, largest=3):

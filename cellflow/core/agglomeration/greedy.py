@@ -43,7 +43,7 @@ def greedy(rows: Rows, clusters: Clusters, rule: Rule) -> I64:
     """
     state = State(_lists(rows, clusters.smallest.size), pairs(rows), queue(rows, _candidates(rows, rule)))
     ranks, forbidden = np.empty(rows.size if rule.cannot_link else 0, np.int64), 0
-    while state.queue.count[0] > 0:
+    while state.queue.size[0] > 0:
         i = state.queue.item[0]
         settle(state.queue, rows, i, False)
         u, v = rows[i].u, rows[i].v
@@ -71,7 +71,7 @@ def _candidate(row: Row, rule: Rule) -> bool:
     if row.value < 0:
         return rule.cannot_link
     # In a part of a graph far evidence holds its nodes: it may become near elsewhere, and be strongest.
-    return row.tag & LOCAL != 0 or (rule.partial and rule.linkage != MIN and rule.linkage != SUM)
+    return row.tag & LOCAL != 0 or (rule.partial and rule.linkage not in (MIN, SUM))
 
 
 @njit(cache=True, nogil=True)

@@ -36,7 +36,7 @@ def pairs(rows: Rows) -> Pairs:
 
 
 @njit(cache=True, nogil=True)
-def find(pairs: Pairs, rows: Rows, u: int, v: int) -> int:
+def find(pairs: Pairs, rows: Rows, u: int, v: int) -> np.int32:
     """The row of nodes u and v, or -1."""
     at = _home(pairs, u, v)
     while pairs.row[at] >= 0:
@@ -44,7 +44,8 @@ def find(pairs: Pairs, rows: Rows, u: int, v: int) -> int:
         if (row.u == u and row.v == v) or (row.u == v and row.v == u):
             break
         at = (at + 1) & (pairs.row.size - 1)
-    return pairs.row[at]
+    found: np.int32 = pairs.row[at]
+    return found
 
 
 @njit(cache=True, nogil=True)
@@ -75,7 +76,7 @@ def _put(pairs: Pairs, rows: Rows, i: int) -> None:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _home(pairs: Pairs, u: int, v: int) -> int:
+def _home(pairs: Pairs, u: int, v: int) -> np.int64:
     key = (np.uint64(min(u, v)) << np.uint64(32)) | np.uint64(max(u, v))
     mixed = key * np.uint64(0x9E3779B97F4A7C15)
     return np.int64((mixed ^ (mixed >> np.uint64(32))) & np.uint64(pairs.row.size - 1))

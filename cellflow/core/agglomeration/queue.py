@@ -20,7 +20,7 @@ class Queue(NamedTuple):
     """Absolute value of each item: rows are looked at only where two are nearly equal."""
     place: I32
     """Of each row, -1 for those outside."""
-    count: I64
+    size: I64
     """(1,): items."""
 
 
@@ -40,18 +40,18 @@ def queue(rows: Rows, wanted: I32) -> Queue:
 @njit(cache=True, nogil=True)
 def settle(queue: Queue, rows: Rows, i: int, inside: bool) -> None:
     """Put row i where its strength belongs, or take it out if it is to be outside."""
-    at, count = queue.place[i], queue.count
+    at, size = queue.place[i], queue.size
     if inside:
         if at < 0:
-            at = count[0]
-            count[0] += 1
+            at = size[0]
+            size[0] += 1
         _put(queue, at, i, abs(rows[i].value))
     elif at >= 0:
-        count[0] -= 1
+        size[0] -= 1
         queue.place[i] = -1
-        if at < count[0]:
-            _put(queue, at, queue.item[count[0]], queue.key[count[0]])
-    if 0 <= at < count[0] and not _rise(queue, rows, at):
+        if at < size[0]:
+            _put(queue, at, queue.item[size[0]], queue.key[size[0]])
+    if 0 <= at < size[0] and not _rise(queue, rows, at):
         _sink(queue, rows, at)
 
 
@@ -64,7 +64,8 @@ def _put(queue: Queue, at: int, i: int, key: float) -> None:
 def _before(rows: Rows, i: int, key: float, other: int, other_key: float) -> bool:
     if abs(key - other_key) > MARGIN * max(key, other_key):
         return key > other_key
-    return stronger(rows[i], rows[other])
+    tied: bool = stronger(rows[i], rows[other])
+    return tied
 
 
 @njit(cache=True, nogil=True)
@@ -83,7 +84,7 @@ def _rise(queue: Queue, rows: Rows, start: int) -> bool:
 
 @njit(cache=True, nogil=True)
 def _sink(queue: Queue, rows: Rows, start: int) -> None:
-    i, key, at, n = queue.item[start], queue.key[start], start, queue.count[0]
+    i, key, at, n = queue.item[start], queue.key[start], start, queue.size[0]
     while BRANCHES * at + 1 < n:
         best = BRANCHES * at + 1
         for other in range(best + 1, min(BRANCHES * (at + 1) + 1, n)):

@@ -80,7 +80,7 @@ def _strongest(rows: Rows, n: int, linkage: int) -> I32:
         row = rows[i]
         if row.value <= 0 or row.tag & FORBIDDEN:
             continue
-        # Far evidence can be merged for once it is combined with near: the minimum is then not above the near.
+        # Far evidence is merged for once it is combined with near: the minimum is then not above the near.
         if linkage == MIN and not row.tag & LOCAL:
             continue
         for node in (row.u, row.v):
@@ -158,7 +158,7 @@ def _contract(rows: Rows, best: I32, into: I32, clusters: Clusters, rule: Rule) 
 
 @njit(cache=True, nogil=True)
 def _numbered(best: I32, into: I32, clusters: Clusters) -> tuple[I32, int]:
-    """The new number of each node, -1 for those that are finished; and how many are left. Renames clusters."""
+    """The new number of each node, -1 for the finished; and how many are left. Clusters are renumbered."""
     smallest, state, parent = clusters
     new, n = np.full(best.size, -1, np.int32), 0
     for node in range(best.size):

@@ -25,7 +25,7 @@ class Agglomeration:
     labels: I64
     """(n,): for each node the smallest node of its cluster."""
     interactions: Interactions
-    """Those that were given; in a part of a graph with cannot-link constraints, those it found are forbidden."""
+    """Those that were given; with cannot-link constraints also forbidden in what a part of a graph found."""
 
 
 def agglomerate(
@@ -70,7 +70,8 @@ def unfinished(n_nodes: int, interactions: Interactions) -> Flags:
 
     All rows of such a node may be dropped without any change to what the others become.
     """
-    return _attracted(n_nodes, interactions.edges, interactions.weight, interactions.forbidden)
+    found: Flags = _attracted(n_nodes, interactions.edges, interactions.weight, interactions.forbidden)
+    return found
 
 
 def _check(n_nodes: int, interactions: Interactions, frozen: Flags | None) -> None:
