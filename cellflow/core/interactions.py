@@ -114,7 +114,7 @@ def merged(parts: Sequence[Interactions], linkage: Linkage) -> Interactions:
     none = (*(np.empty(0, np.int64),) * 3, *(np.empty(0, np.bool_),) * 2)
     columns = zip(none, *(part.columns for part in parts), strict=True)
     weight, size, rank, local, forbidden = (_read_only(np.concatenate(column)) for column in columns)
-    return _joined(edges, (weight, size, rank, local, forbidden), linkage)
+    return joined(edges, (weight, size, rank, local, forbidden), linkage)
 
 
 def contracted(rows: Interactions, labels: I64, linkage: Linkage) -> Interactions:
@@ -122,7 +122,12 @@ def contracted(rows: Interactions, labels: I64, linkage: Linkage) -> Interaction
 
     Rows within a segment are dropped, those of equal pairs are combined as `merged` does.
     """
-    return _joined(np.asarray(labels, np.int64)[rows.edges], rows.columns, linkage)
+    return renamed(rows, np.asarray(labels, np.int64)[rows.edges], linkage)
+
+
+def renamed(rows: Interactions, edges: I64, linkage: Linkage) -> Interactions:
+    """The rows with other nodes, `edges` (m, 2) with either node first; otherwise as `contracted`."""
+    return joined(edges, rows.columns, linkage)
 
 
 def _read_only(array: NDArray[Scalar]) -> NDArray[Scalar]:
@@ -130,6 +135,16 @@ def _read_only(array: NDArray[Scalar]) -> NDArray[Scalar]:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def joined(edges: I64, columns: Columns, linkage: Linkage) -> Interactions:
+    """A table of rows in any order, `edges` (m, 2) with either node first; otherwise as `merged`."""
+    ids, top = None, int(edges.max(initial=-1)) + 1
+    if top > 8 * len(edges) + 1024:  # counting by node number would take more than the rows
+        ids, dense = np.unique(edges, return_inverse=True)
+        edges, top = dense.reshape(-1, 2), len(ids)
+    pairs, *found = _join(edges, _by_pair(edges, top), columns, CODES[linkage])
+    return Interactions(pairs if ids is None else ids[pairs], *found)
 
 
 def _rows(graph: Graph, beta: float, linkage: Linkage, rank: I64, *, local: bool) -> Interactions:
@@ -147,15 +162,6 @@ def _rows(graph: Graph, beta: float, linkage: Linkage, rank: I64, *, local: bool
     return Interactions(
         graph.edges, attraction.astype(np.int64) * whole, whole, rank, flags, np.zeros_like(flags)
     )
-
-
-def _joined(edges: I64, columns: Columns, linkage: Linkage) -> Interactions:
-    ids, top = None, int(edges.max(initial=-1)) + 1
-    if top > 8 * len(edges) + 1024:  # counting by node number would take more than the rows
-        ids, dense = np.unique(edges, return_inverse=True)
-        edges, top = dense.reshape(-1, 2), len(ids)
-    pairs, *found = _join(edges, _by_pair(edges, top), columns, CODES[linkage])
-    return Interactions(pairs if ids is None else ids[pairs], *found)
 
 
 REFUSALS = (

@@ -4,6 +4,8 @@ The quantile is read off a histogram of whole numbers. Histograms of the parts o
 the whole, so that the threshold is the same number however the graph is cut.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 from typing import Annotated
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cellflow.core.errors import BadInput
+from cellflow.core.graphs import Graph
 from cellflow.core.histogram import BINS, Bins
 
 I64 = NDArray[np.int64]
@@ -24,6 +27,27 @@ Threshold = Annotated[float, Field(ge=0, le=1)] | Quantile
 
 MIDDLE = 0.5
 """What stands for a quantile where there is no edge to take it of."""
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """What solvers ask of a whole graph before they look at a part of it."""
+
+    counts: I64
+    """`histogram` of the edges."""
+    largest: NDArray[np.float64]
+    """(): the size of the largest edge; 0 without edges."""
+
+
+def statistics(graph: Graph) -> Statistics:
+    """Those of a graph, or of the part that its edges are."""
+    return Statistics(histogram(graph.boundary), np.array(graph.sizes.max(initial=0.0)))
+
+
+def together(parts: Sequence[Statistics]) -> Statistics:
+    """Those of the whole. Associative and exact."""
+    counts = np.sum([part.counts for part in parts], axis=0)
+    return Statistics(counts, np.array(max(float(part.largest) for part in parts)))
 
 
 def histogram(boundary: NDArray[np.float64]) -> I64:

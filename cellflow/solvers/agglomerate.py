@@ -2,13 +2,8 @@
 
 from typing import Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cellflow.core.thresholds import Threshold, number, resolved
+from cellflow.core.thresholds import Statistics, Threshold, number, resolved
 from cellflow.solvers.agglomerating import Agglomerating, Rule
-
-I64 = NDArray[np.int64]
 
 
 class Agglomerate(Agglomerating):
@@ -29,9 +24,9 @@ class Agglomerate(Agglomerating):
     """The boundary of two segments: mean over their voxel pairs; max (of attraction: the weakest boundary of
     their edges, merges most); min (of attraction: the strongest, merges least)."""
 
-    def resolved(self, counts: I64) -> Self:
+    def resolved(self, seen: Statistics) -> Self:
         """The solver with a number for the threshold."""
-        return self.model_copy(update={"threshold": resolved(self.threshold, counts)})
+        return self.model_copy(update={"threshold": resolved(self.threshold, seen.counts)})
 
     @property
     def rule(self) -> Rule:

@@ -22,7 +22,7 @@ from cellflow.core.graphs import Graph, Partition, partition
 from cellflow.core.interactions import Interactions
 from cellflow.core.linkage import Linkage
 from cellflow.core.schema import Schema
-from cellflow.core.thresholds import histogram
+from cellflow.core.thresholds import Statistics, statistics
 
 I64 = NDArray[np.int64]
 
@@ -39,8 +39,8 @@ class Agglomerating(Schema, ABC):
     """A solver that merges pairs of segments, and can do so in the parts of a graph."""
 
     @abstractmethod
-    def resolved(self, counts: I64) -> Self:
-        """The solver with a number where it has a quantile of the edges, by their `thresholds.histogram`."""
+    def resolved(self, seen: Statistics) -> Self:
+        """The solver with a number where it has a quantile of the edges."""
 
     @property
     @abstractmethod
@@ -51,6 +51,11 @@ class Agglomerating(Schema, ABC):
     @abstractmethod
     def facts(self) -> dict[str, float]:
         """What the receipt says of a resolved solver."""
+
+    @property
+    def combination(self) -> Linkage:
+        """How the rows of equal pairs are combined."""
+        return self.rule.linkage
 
     def interactions(self, graph: Graph, ranks: tuple[I64, I64] | None = None) -> Interactions:
         """The evidence of a graph; `ranks` of a part as `cellflow.core.interactions.of_graph` takes them."""
@@ -77,7 +82,7 @@ class Agglomerating(Schema, ABC):
 
     def __call__(self, graph: Graph) -> Partition:
         """Partition of `graph` in which nothing is left to merge."""
-        solver = self.resolved(histogram(graph.boundary))
+        solver = self.resolved(statistics(graph))
         rows = solver.interactions(graph)
         found = solver.reduce(graph.n_nodes, rows)
         repulsive = int(np.count_nonzero(rows.weight < 0))

@@ -2,14 +2,9 @@
 
 from typing import Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cellflow.core.linkage import Linkage
-from cellflow.core.thresholds import Beta, number, resolved_beta
+from cellflow.core.thresholds import Beta, Statistics, number, resolved_beta
 from cellflow.solvers.agglomerating import Agglomerating, Rule
-
-I64 = NDArray[np.int64]
 
 
 class Gasp(Agglomerating):
@@ -34,9 +29,9 @@ class Gasp(Agglomerating):
     """Take repulsive edges by their strength too: the two segments of one that comes up are never merged,
     whatever attracts them later. Merges less."""
 
-    def resolved(self, counts: I64) -> Self:
+    def resolved(self, seen: Statistics) -> Self:
         """The solver with a number for beta."""
-        return self.model_copy(update={"beta": resolved_beta(self.beta, counts)})
+        return self.model_copy(update={"beta": resolved_beta(self.beta, seen.counts)})
 
     @property
     def rule(self) -> Rule:

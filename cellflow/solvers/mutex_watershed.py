@@ -2,13 +2,8 @@
 
 from typing import Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cellflow.core.thresholds import Beta, number, resolved_beta
+from cellflow.core.thresholds import Beta, Statistics, number, resolved_beta
 from cellflow.solvers.agglomerating import Agglomerating, Rule
-
-I64 = NDArray[np.int64]
 
 
 class MutexWatershed(Agglomerating):
@@ -27,9 +22,9 @@ class MutexWatershed(Agglomerating):
     """Edges with a boundary above 1 - beta repel: turning it up cuts more (over-segments). Or a quantile of
     the edges such as q0.8: those with a boundary above that of 80 % of them repel; turned up it cuts less."""
 
-    def resolved(self, counts: I64) -> Self:
+    def resolved(self, seen: Statistics) -> Self:
         """The solver with a number for beta."""
-        return self.model_copy(update={"beta": resolved_beta(self.beta, counts)})
+        return self.model_copy(update={"beta": resolved_beta(self.beta, seen.counts)})
 
     @property
     def rule(self) -> Rule:

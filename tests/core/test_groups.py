@@ -12,6 +12,7 @@ from cellflow.core.groups import Decided, contract, grouped, reduce_group, taken
 from cellflow.core.interactions import merged, of_graph
 
 numbers = st.integers(0, 2**32 - 1)
+sizes = st.tuples(st.integers(2, 40), st.integers(1, 6), st.integers(1, 3))
 linkages = st.sampled_from(["mean", "max", "min", "abs_max"])
 
 
@@ -77,10 +78,9 @@ def random_graph(rng, n_nodes, levels, far):
 
 
 @settings(max_examples=200, deadline=None)
-@given(
-    numbers, linkages, st.booleans(), st.booleans(), st.integers(2, 40), st.integers(1, 6), st.integers(1, 3)
-)
-def test_groups_decide_what_the_whole_graph_decides(number, linkage, cannot_link, far, n, per_group, members):
+@given(numbers, linkages, st.booleans(), st.booleans(), sizes)
+def test_groups_decide_what_the_whole_graph_decides(number, linkage, cannot_link, far, sizes):
+    n, per_group, members = sizes
     rng = np.random.default_rng(number)
     rows = of_graph(random_graph(rng, n, int(rng.integers(1, 8)), far), 0.5, linkage)
     solver = Solver(linkage, cannot_link)

@@ -9,7 +9,7 @@ from toy_graphs import random_graph, random_graphs
 
 from cellflow.core.graphs import Graph, partition
 from cellflow.core.interactions import Interactions
-from cellflow.core.thresholds import histogram
+from cellflow.core.thresholds import Statistics, histogram, together
 from cellflow.solvers import Agglomerate, Gasp, MutexWatershed
 
 SOLVERS = [Agglomerate(threshold="q0.4", linkage=linkage) for linkage in ("mean", "max", "min")]
@@ -46,8 +46,9 @@ def touching(graph, mine):
 def solved_in_parts(solver, graph, group):
     """As a driver does: no step but the last sees more than the rows that touch one group."""
     n, numbers = graph.n_nodes, np.unique(group)
-    counts = sum(histogram(graph.boundary[group[graph.edges[:, 0]] == number]) for number in numbers)
-    solver = solver.resolved(counts)
+    own = [group[graph.edges[:, 0]] == number for number in numbers]
+    parts = [Statistics(histogram(graph.boundary[e]), graph.sizes[e].max(initial=0)) for e in own]
+    solver = solver.resolved(together(parts))
     labels, owned = np.arange(n), []
     for number in numbers:
         mine = group == number

@@ -32,7 +32,9 @@ def made(tmp_path_factory):
 def solved(made, **params):
     made.params["partition"] = partition.Params(**params)
     made.run("partition")
-    return np.load(made.folder / "partition" / "segments.npy"), read_receipt(made.folder, "partition")["result"]
+    return np.load(made.folder / "partition" / "segments.npy"), read_receipt(made.folder, "partition")[
+        "result"
+    ]
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=lambda s: f"{s.name} {getattr(s, 'linkage', '')}")

@@ -76,7 +76,8 @@ def solve_by_levels(
     folder = context.scratch("levels") / "0"
     evidence = Evidence(table, solver, looks.first)
     leave = partial(_leave, evidence=evidence, starts=hierarchy.starts_of(groups), folder=folder)
-    first = hierarchy.level(folder, groups, context.map("leave", leave, groups))
+    left = context.map("leave", leave, groups)
+    first = hierarchy.level(folder, groups, left)
     tops, levels = hierarchy.solve(context, first, solver, limit)
     segments = _numbered(np.concatenate([load_part(tops, group.id)["top"] for group in groups]))
     path = context.scratch("segments.npy")
@@ -87,6 +88,7 @@ def solve_by_levels(
         "edges": int(looks.edges[:, 0].sum()),
         "segments": int(segments.max(initial=0)),
         "edges_cut": sum(part["edges_cut"] for part in cut),
+        "edges_repulsive": sum(part["repulsive"] for part in left),
         **solver.facts,
         "levels": [{"groups": len(reached.groups), "edges": reached.rows} for reached in levels],
     }
@@ -107,7 +109,11 @@ def _look_at(batch: Group, table: Table, folder: Path) -> dict[str, Any]:
 
 
 def _leave(group: Group, evidence: Evidence, starts: I64, folder: Path) -> dict[str, Any]:
-    return hierarchy.keep(evidence.of(group), group, starts, folder)
+    rows = evidence.of(group)
+    return {
+        **hierarchy.keep(rows, group, starts, folder),
+        "repulsive": int(np.count_nonzero(rows.weight < 0)),
+    }
 
 
 def _numbered(tops: I64) -> NDArray[np.uint64]:
