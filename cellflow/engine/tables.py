@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from cellflow.core.edge_table import EdgeTable
 from cellflow.core.nodes import NodeTable
+from cellflow.core.nuclei import Held
 from cellflow.engine.parts import load_part
 
 
@@ -24,6 +25,11 @@ def load_long_range(table: Path, ranges: int) -> EdgeTable:
 def load_nodes(table: Path, ranges: int) -> NodeTable:
     """The whole node table in memory, sorted by id."""
     return NodeTable(**_stack(table, "nodes", ranges))
+
+
+def load_nuclei(table: Path, ranges: int) -> Held:
+    """What every supervoxel holds, in memory, in the order of the nodes; from the table of stage `nuclei`."""
+    return Held(**_stack(table, "nuclei", ranges))
 
 
 def _stack(table: Path, what: str, ranges: int) -> dict[str, NDArray[Any]]:
