@@ -266,8 +266,8 @@ class Config(Schema):
             )
         if chosen.has_nuclei and not (lifted or rules.split or rules.join):
             raise BadInput(
-                f"{where}: found nuclei that nothing goes by: the solver is {solver}, stages.reconcile has split "
-                "off and join 0; take the solver lifted_multicut, or set split or join"
+                f"{where}: found nuclei that nothing goes by: the solver is {solver}, stages.reconcile has "
+                "split off and join 0; take the solver lifted_multicut, or set split or join"
             )
 
 

@@ -47,6 +47,12 @@ def merge_sizes(parts: Iterable[NucleusSizes]) -> NucleusSizes:
     return NucleusSizes(total.truth, total.count)
 
 
+def between(shared: Contingency, start: int, stop: int) -> Contingency:
+    """The rows of supervoxels `start` to `stop` (exclusive)."""
+    a, b = np.searchsorted(shared.truth, np.array([start, stop], np.uint64))
+    return Contingency(shared.truth[a:b], shared.segment[a:b], shared.count[a:b])
+
+
 def held(shared: Contingency, start: int, stop: int, sizes: NucleusSizes, overlap: float) -> Held:
     """What supervoxels `start` to `stop` (exclusive) hold, from all their rows (supervoxel, nucleus).
 

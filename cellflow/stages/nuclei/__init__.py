@@ -18,7 +18,7 @@ import numpy as np
 from cellflow.core.contingency import Contingency, contingency_block, merge
 from cellflow.core.errors import BadInput
 from cellflow.core.grid import Block
-from cellflow.core.nuclei import NucleusSizes, held, merge_sizes, nucleus_sizes
+from cellflow.core.nuclei import NucleusSizes, between, held, merge_sizes, nucleus_sizes
 from cellflow.engine.parts import load_part, save_part
 from cellflow.engine.ranges import NodeRange, ends, node_ranges
 from cellflow.engine.stage import Context
@@ -95,7 +95,8 @@ def _share(block: Block, supervoxels: Array, nuclei: Array, folder: Path) -> dic
 
 
 def _merge(wanted: NodeRange, parts: Path, table: Path, p: Params) -> dict[str, Any]:
-    shared = merge(_between(parts / "shared", block, wanted) for block in wanted.blocks["shared"])
+    rows = (Contingency(**load_part(parts / "shared", block)) for block in wanted.blocks["shared"])
+    shared = merge(between(part, wanted.start, wanted.stop) for part in rows)
     sizes = NucleusSizes(**load_part(parts / "all", 0))
     found = held(shared, wanted.start, wanted.stop, sizes, p.overlap)
     save_part(table / "nuclei", wanted.id, asdict(found))
@@ -104,10 +105,3 @@ def _merge(wanted: NodeRange, parts: Path, table: Path, p: Params) -> dict[str, 
         "holding": int(np.count_nonzero(found.nucleus)),
         "contested": int(np.count_nonzero(found.contested)),
     }
-
-
-def _between(folder: Path, block: int, wanted: NodeRange) -> Contingency:
-    """The rows of one block whose supervoxel lies in the range."""
-    rows = load_part(folder, block)
-    a, b = np.searchsorted(rows["truth"], np.array([wanted.start, wanted.stop], np.uint64))
-    return Contingency(**{name: values[a:b] for name, values in rows.items()})
