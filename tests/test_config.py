@@ -69,7 +69,7 @@ def test_a_short_config_is_completed_by_defaults():
             "expected a phantom beside phantom_also",
         ),
         (
-            {**TOY, "samples": {"toy": dict.fromkeys(("raw", "nuclei", "nuclei_probability"), {"path": "n.h5"})}},
+            {**TOY, "samples": {"toy": {k: {"path": "n"} for k in ("raw", "nuclei", "nuclei_probability")}}},
             "expected nuclei (labels) or nuclei_probability, not both",
         ),
         (

@@ -22,8 +22,8 @@ def nuclei_pairs(n_nodes: int, edges: I64, nucleus: U64, depth: int, most: int) 
     Attraction is 1 where both have the same nucleus, -1 where not. At most `most` pairs are made: the depth
     is lowered, whole steps at a time, until they are no more, so that neither the numbering of the nodes
     nor the order of anything decides which are left out; a `most` of the number of edges leaves one step.
-    Exact; a breadth-first search from every node with a nucleus, twice. Memory: 32 B an edge, 17 B a node,
-    24 B a pair.
+    Exact; a breadth-first search from every node with a nucleus, twice. Memory: 16 B an edge, 24 B a node,
+    48 B a pair.
     """
     neighbours = _neighbours(n_nodes, edges)
     counts = np.cumsum(_count(neighbours, nucleus, depth))

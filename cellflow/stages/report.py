@@ -177,14 +177,14 @@ def _warnings(receipts: dict[str, dict[str, Any]], *, known: bool, cells: int) -
     dropped = receipts["partition"]["result"]["segments"] - receipts["clean"]["result"]["cells"]
     if dropped > max(10, 0.9 * receipts["partition"]["result"]["segments"]):
         found.append(f"{dropped} segments were removed or joined after the partition: is min_size too large?")
-    nuclei = (
-        receipts["nuclei"]["result"]
-        if "reconcile" in receipts["clean"]["inputs"]
-        else {"lost": 0, "nuclei": 0}
-    )
-    if nuclei["lost"] > max(2, 0.02 * nuclei["nuclei"]):
-        found.append(
-            f"{nuclei['lost']} of {nuclei['nuclei']} nuclei share a supervoxel with another one: there can "
-            "be no cell for them. Make supervoxels smaller: lower sigma_seeds or threshold."
-        )
-    return found
+    return [*found, *_lost_nuclei(receipts)]
+
+
+def _lost_nuclei(receipts: dict[str, dict[str, Any]]) -> list[str]:
+    if "reconcile" not in receipts["clean"]["inputs"]:
+        return []
+    lost, nuclei = (receipts["nuclei"]["result"][name] for name in ("lost", "nuclei"))
+    if lost <= max(2, 0.02 * nuclei):
+        return []
+    remedy = "Make supervoxels smaller: lower sigma_seeds or threshold."
+    return [f"{lost} of {nuclei} nuclei share a supervoxel with another one: they have no cell. {remedy}"]
