@@ -70,6 +70,12 @@ def test_a_cell_is_divided_at_its_strongest_boundary_between_two_nuclei():
     assert found.tolist() == [2, 2, 2, 3, 3]
 
 
+def test_a_split_takes_nothing_from_a_neighbour_and_gives_it_nothing():
+    edges, boundary = np.array([[0, 1], [1, 2], [1, 3]]), np.array([0.5, 0.6, 0.0])
+    found = split(edges, boundary, np.array([1, 1, 1, 2]), known([3, 0, 8, 0]).nucleus)
+    assert found.tolist() == [3, 3, 4, 2]
+
+
 def test_one_nucleus_is_never_divided_by_a_split():
     edges, boundary = chain(0.9, 0.1)
     found = split(edges, boundary, np.ones(3, np.int64), known([3, 3, 8]).nucleus)
