@@ -23,8 +23,10 @@ STAGES = (
     "normalise",
     "predict",
     "supervoxels",
+    "nuclei",
     "graph",
     "partition",
+    "reconcile",
     "clean",
     "segment",
     "scores",
@@ -92,8 +94,8 @@ def plan(config: Path, workers: int) -> None:
 def params(stage: str) -> None:
     """List the parameters of STAGE: type and range, default, what turning it up does.
 
-    STAGE: phantom, affinities, normalise, predict, supervoxels, graph, partition, clean, segment, scores,
-    report.
+    STAGE: phantom, affinities, normalise, predict, supervoxels, nuclei, graph, partition, reconcile, clean,
+    segment, scores, report.
     """
     from cellflow.manual import manual
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cellflow.core.edge_table import EdgeTable
 from cellflow.core.nodes import NodeTable
+from cellflow.core.nuclei import Held
 from cellflow.engine.parts import load_part
 
 
@@ -37,6 +38,11 @@ def load_columns(
             for name, parts in found.items():
                 parts.append(file[name])
     return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def load_nuclei(table: Path, ranges: int) -> Held:
+    """What every supervoxel holds, in memory, in the order of the nodes; from the table of stage `nuclei`."""
+    return Held(**_stack(table, "nuclei", ranges))
 
 
 def _stack(table: Path, what: str, ranges: int) -> dict[str, NDArray[Any]]:

@@ -25,6 +25,7 @@ from cellflow.core.errors import BadInput
 from cellflow.core.grid import Block, Triple, box_shape
 from cellflow.core.schema import Schema
 from cellflow.engine.parts import load_part, save_part
+from cellflow.engine.ranges import NodeRange, node_ranges, touched
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Array, Demand, Fitted, open_read
 
@@ -87,18 +88,6 @@ class Channels:
 Evidence = BoundaryMap | Channels
 
 
-@dataclass(frozen=True)
-class NodeRange:
-    """Nodes `start` to `stop` (exclusive): one task of the merge, one file of the table."""
-
-    id: int
-    start: int
-    stop: int
-    blocks: dict[str, tuple[int, ...]]
-    """By table, the blocks that have nodes of the range, or edges whose smaller node lies in it: the files
-    to open."""
-
-
 def graph_block(
     labels: NDArray[np.uint64], boundaries: NDArray[np.uint8], core: Block
 ) -> tuple[edge_table.EdgeHistograms, nodes.NodeTable]:
@@ -136,7 +125,7 @@ def run(context: Context, p: Params) -> dict[str, Any]:
     supervoxels = context.volume("supervoxels")
     count = partial(_count, labels=supervoxels, evidence=evidence, folder=parts, per_range=NODES_PER_RANGE)
     seen = context.map("blocks", count, context.fitted().grid(evidence.halo))
-    ranges = _ranges(total, seen)
+    ranges = node_ranges(total, seen, NODES_PER_RANGE)
     merge = partial(_merge, evidence=evidence, parts=parts, table=table, quantiles=p.quantiles)
     merged = context.map("merge", merge, ranges)
     counts = {
@@ -166,31 +155,11 @@ def _count(block: Block, labels: Array, evidence: Evidence, folder: Path, per_ra
         save_part(folder / name, block.id, asdict(rows))
     save_part(folder / "nodes", block.id, asdict(found))
     columns = {"nodes": found.id, **{name: rows.edges[:, 0] for name, rows in tables.items()}}
-    return {name: _touched(ids, per_range) for name, ids in columns.items()}
+    return {name: touched(ids, per_range) for name, ids in columns.items()}
 
 
 def _origin(block: Block) -> Triple:
     return block.core[0].start, block.core[1].start, block.core[2].start
-
-
-def _touched(ids: NDArray[np.uint64], per_range: int) -> list[int]:
-    """The ranges that a column of ids falls into, so that a merge opens only the files it needs."""
-    found: list[int] = np.unique((ids - np.uint64(1)) // np.uint64(per_range)).tolist()
-    return found
-
-
-def _ranges(total: int, seen: list[dict[str, Any]]) -> list[NodeRange]:
-    """Nodes 1 to `total` in ranges, each with the blocks that know of them."""
-    starts = range(1, total + 1, NODES_PER_RANGE)
-    blocks: list[dict[str, list[int]]] = [{name: [] for name in seen[0]} for _ in starts]
-    for block, part in enumerate(seen):
-        for name, ranges in part.items():
-            for i in ranges:
-                blocks[i][name].append(block)
-    return [
-        NodeRange(i, a, min(a + NODES_PER_RANGE, total + 1), {n: tuple(b) for n, b in known.items()})
-        for i, (a, known) in enumerate(zip(starts, blocks, strict=True))
-    ]
 
 
 def _merge(
