@@ -10,6 +10,9 @@ from cellflow.core.edge_table import EdgeTable
 from cellflow.core.nodes import NodeTable
 from cellflow.engine.parts import load_part
 
+NODES_PER_RANGE = 1 << 13
+"""About 20 MB of rows a range: a merge is a task like any other, and must not need more than a block."""
+
 
 def load_edges(table: Path, ranges: int) -> EdgeTable:
     """The whole edge table in memory, sorted by (u, v)."""
@@ -24,6 +27,11 @@ def load_long_range(table: Path, ranges: int) -> EdgeTable:
 def load_nodes(table: Path, ranges: int) -> NodeTable:
     """The whole node table in memory, sorted by id."""
     return NodeTable(**_stack(table, "nodes", ranges))
+
+
+def load_truth(table: Path, ranges: int) -> NDArray[np.uint64]:
+    """The true cell of every node, in the order of ids; only a graph phantom has it."""
+    return _stack(table, "truth", ranges)["cell"]
 
 
 def _stack(table: Path, what: str, ranges: int) -> dict[str, NDArray[Any]]:

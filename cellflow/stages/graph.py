@@ -27,9 +27,7 @@ from cellflow.core.schema import Schema
 from cellflow.engine.parts import load_part, save_part
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Array, Demand, Fitted, open_read
-
-NODES_PER_RANGE = 1 << 13
-"""About 20 MB of rows a range: a merge is a task like any other, and must not need more than a block."""
+from cellflow.engine.tables import NODES_PER_RANGE
 
 
 class Params(Schema):
