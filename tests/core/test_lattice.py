@@ -1,0 +1,93 @@
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cellflow.core.graphs import connected
+from cellflow.core.lattice import PARTS, _centre, _first, cell_of, lattice, number_of, point
+
+worlds = st.builds(
+    lattice,
+    seed=st.integers(0, 2**63 - 1),
+    n=st.integers(1, 700),
+    points_per_cell=st.sampled_from([1.0, 1.5, 4.0, 30.0, 200.0]),
+)
+
+
+def cells(world):
+    return np.array([cell_of(world, *point(i)) for i in range(world.n)])
+
+
+def centres(world):
+    """Number, place and head start of every centre on the lattice."""
+    places = np.array([point(i) for i in range(world.n)])
+    last = places.max() * 1024 // world.pitch + 1
+    found = (_centre(world, *k) for k in product(range(last + 1), repeat=3))
+    return [c for c in found if c[0] >= 0]
+
+
+@given(st.integers(0, 2**63 - 1))
+def test_a_number_is_the_bits_of_the_coordinates_interleaved(number):
+    z, y, x = point(number)
+    assert [sum((number >> 3 * i + a & 1) << i for i in range(21)) for a in (2, 1, 0)] == [z, y, x]
+    assert number_of(z, y, x) == number
+
+
+@given(st.integers(0, 10**6), st.integers(0, 2))
+def test_a_step_towards_the_origin_lowers_the_number(number, axis):
+    at = list(point(number))
+    at[axis] = max(at[axis] - 1, 0)
+    assert number_of(*at) <= number
+
+
+@given(worlds)
+@settings(max_examples=40)
+def test_a_point_belongs_to_the_centre_that_is_nearest_by_brute_force(world):
+    number, place, start = (np.array(column) for column in zip(*centres(world), strict=True))
+    for i in range(world.n):
+        cost = np.abs(place - point(i)).sum(axis=1) * PARTS - start
+        assert cell_of(world, *point(i)) == number[np.lexsort((number, cost))[0]]
+
+
+@given(worlds)
+@settings(max_examples=40)
+def test_cells_and_the_lattice_are_connected_across_faces_for_any_number_of_points(world):
+    found = cells(world)
+    rows = []
+    for i in range(world.n):
+        z, y, x = point(i)
+        for other in (number_of(z + 1, y, x), number_of(z, y + 1, x), number_of(z, y, x + 1)):
+            rows += [(i, other)] if other < world.n else []
+    edges = np.array(rows, np.int64).reshape(-1, 2)
+    same = found[edges[:, 0]] == found[edges[:, 1]]
+    assert connected(world.n, edges, np.ones(len(edges), bool)).max() == 0
+    assert connected(world.n, edges, same).max() + 1 == np.unique(found).size
+
+
+@given(worlds)
+@settings(max_examples=40)
+def test_every_centre_belongs_to_itself_and_names_its_cell(world):
+    found = cells(world)
+    assert np.array_equal(np.unique(found), sorted(c[0] for c in centres(world)))
+    assert (found[np.unique(found)] == np.unique(found)).all()
+
+
+@given(worlds, st.integers(0, 10**5))
+def test_cubes_with_a_centre_share_no_point_and_leave_none_out(world, x):
+    k = x * 1024 // world.pitch
+    assert _first(world, k) <= x < _first(world, k + 1)
+
+
+@pytest.mark.parametrize("wanted", [1, 8, 30, 100])
+def test_cells_have_the_wanted_number_of_points_on_average(wanted):
+    world = lattice(4, 60_000, wanted)
+    assert world.n / np.unique(cells(world)).size == pytest.approx(wanted, rel=0.15)
+
+
+def test_far_out_on_the_curve_cells_are_found_as_near_the_origin():
+    world = lattice(1, 2**60, 30.0)
+    for number in (2**59, 2**60 - 1, 3**37):
+        steps = np.abs(np.subtract(point(cell_of(world, *point(number))), point(number))).sum()
+        assert steps < 12
