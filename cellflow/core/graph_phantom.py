@@ -97,7 +97,15 @@ def graph_range(p: GraphPhantom, start: int, stop: int) -> GraphRange:
     minimum, maximum = np.floor(mean * 16) / 16, np.ceil(mean * 16) / 16
     variance, quantiles = (mean - minimum) * (maximum - mean), np.empty((len(mean), 0))
     table = EdgeTable(edges, size, mean, variance, minimum, maximum, quantiles)
-    return GraphRange(table, _nodes(p, start, stop), truth)
+    return GraphRange(table, node_range(p, start, stop), truth)
+
+
+def node_range(p: GraphPhantom, start: int, stop: int) -> NodeTable:
+    """Nodes `start` to `stop` (exclusive) without their edges; 90 B a node."""
+    _check(p, start, stop)
+    size, lower = supervoxels(_lattice(p), start - 1, stop - 1)
+    middles = size[:, None] * (2 * lower + VOXELS - 1) // 2
+    return NodeTable(np.arange(start, stop, dtype=np.uint64), size, lower, lower + VOXELS, middles)
 
 
 def graph_and_truth(p: GraphPhantom) -> tuple[Graph, NDArray[np.int64]]:
@@ -129,12 +137,6 @@ def _columns(p: GraphPhantom, start: int, stop: int) -> Columns:
     model = _Model(p.noise, p.ambiguous, p.holes, p.false_boundary)
     mean = _probabilities(p.seed, model, (edges, size, between), normal_table())
     return edges, size, mean, (cell + 1).astype(np.uint64)
-
-
-def _nodes(p: GraphPhantom, start: int, stop: int) -> NodeTable:
-    size, lower = supervoxels(_lattice(p), start - 1, stop - 1)
-    middles = size[:, None] * (2 * lower + VOXELS - 1) // 2
-    return NodeTable(np.arange(start, stop, dtype=np.uint64), size, lower, lower + VOXELS, middles)
 
 
 def _lattice(p: GraphPhantom) -> Lattice:
