@@ -89,8 +89,8 @@ def graph_range(p: GraphPhantom, start: int, stop: int) -> GraphRange:
     """Nodes `start` to `stop` (exclusive; ids from 1): the same bits whatever the ranges.
 
     Every cell is connected, and so is the graph. With `noise`, `ambiguous`, `holes` and `false_boundary` 0
-    the edges below 0.5 are those inside cells. About 0.3 us and, at the peak, 150 B an edge; quickest for
-    ranges that begin and end at multiples of 4096, plus 1. Raises `BadInput` for a range that is not of
+    the edges below 0.5 are those inside cells. About 0.3 us and 75 B an edge; quickest for ranges
+    that begin and end at multiples of 4096, plus 1. Raises `BadInput` for a range that is not of
     this graph.
     """
     edges, size, mean, truth = _columns(p, start, stop)
@@ -109,7 +109,7 @@ def node_range(p: GraphPhantom, start: int, stop: int) -> NodeTable:
 
 
 def graph_and_truth(p: GraphPhantom) -> tuple[Graph, NDArray[np.int64]]:
-    """The whole graph as solvers take it, and the true cell of each node; 80 B an edge at the peak."""
+    """The whole graph as solvers take it, and the true cell of each node; 70 B an edge at the peak."""
     starts = range(1, p.n_nodes + 1, 16 * CUBE)
     parts = [_columns(p, start, min(start + 16 * CUBE, p.n_nodes + 1)) for start in starts]
     edges, size, mean, truth = (np.concatenate(columns) for columns in zip(*parts, strict=True))

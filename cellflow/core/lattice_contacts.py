@@ -37,7 +37,7 @@ def contacts(world: Lattice, start: int, stop: int) -> Contacts:
 
     In columns: (m, 2) ids, which are numbers + 1, sorted; pairs of voxels; whether it lies between two
     cells; and for each point the number of its cell's centre. Cubes of the curve are done one after the
-    other, so that cells are found once for all contacts of a cube: 0.2 us a contact, 50 B each.
+    other, so that cells are found once for all contacts of a cube: 0.2 us a contact, 30 B each.
     """
     room, m = 8 * (stop - start) + MOST, 0
     edges, size, between = np.empty((room, 2), np.uint64), np.empty(room, np.int64), np.empty(room, np.bool_)
