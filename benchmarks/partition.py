@@ -174,7 +174,7 @@ def child(case: Case, file: Path, beta: float, answer: Connection) -> None:
         case.labels((problems.with_lifted(tiny) if case.lifted else tiny).graph, beta)
         problem = problems.load(file)
         labels, seconds, peak = timed(case, problem.graph, beta)
-        # Of short times the best of several; the first may still have compiled what a tiny graph has no use for.
+        # Of short times the best of several; the first may have compiled what a tiny graph has no use for.
         for _ in range(1 if 1 < seconds < 60 else 4 if seconds < 1 else 0):
             _, again, other = timed(case, problem.graph, beta)
             seconds, peak = min(seconds, again), min(peak, other)

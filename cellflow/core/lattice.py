@@ -20,6 +20,7 @@ import numpy as np
 from numba import njit
 
 from cellflow.core.grid import Triple
+from cellflow.core.morton import place
 from cellflow.core.noise import mix, stream_key
 
 CENTRES = 10
@@ -44,41 +45,6 @@ class Lattice(NamedTuple):
 def lattice(seed: int, n: int, points_per_cell: float) -> Lattice:
     """The first n points, in cells of so many points on average (from 1)."""
     return Lattice(seed, n, max(1024, round(1024 * points_per_cell ** (1 / 3))))
-
-
-@njit(cache=True, nogil=True, inline="always")
-def spread(coordinate: int) -> int:
-    """The bits of a coordinate (21 of them), each followed by two zeros."""
-    bits = coordinate & 0x1FFFFF
-    bits = (bits | bits << 32) & 0x1F00000000FFFF
-    bits = (bits | bits << 16) & 0x1F0000FF0000FF
-    bits = (bits | bits << 8) & 0x100F00F00F00F00F
-    bits = (bits | bits << 4) & 0x10C30C30C30C30C3
-    return (bits | bits << 2) & 0x1249249249249249
-
-
-@njit(cache=True, nogil=True)
-def gather(number: int) -> int:
-    """The coordinate that `spread` was given; bits between its own do not matter."""
-    bits = number & 0x1249249249249249
-    bits = (bits | bits >> 2) & 0x10C30C30C30C30C3
-    bits = (bits | bits >> 4) & 0x100F00F00F00F00F
-    bits = (bits | bits >> 8) & 0x1F0000FF0000FF
-    bits = (bits | bits >> 16) & 0x1F00000000FFFF
-    return (bits | bits >> 32) & 0x1FFFFF
-
-
-@njit(cache=True, nogil=True)
-def point(number: int) -> Triple:
-    """Coordinates z, y, x of a point."""
-    return gather(number >> 2), gather(number >> 1), gather(number)
-
-
-@njit(cache=True, nogil=True)
-def number_of(z: int, y: int, x: int) -> int:
-    """The place of a point on the curve."""
-    number: int = spread(z) << 2 | spread(y) << 1 | spread(x)
-    return number
 
 
 @njit(cache=True, nogil=True)
@@ -135,7 +101,7 @@ def _centre(world: Lattice, k: int, j: int, i: int) -> tuple[int, Triple, int]:
     at = (_drawn(world, k, h), _drawn(world, j, h >> np.uint64(16)), _drawn(world, i, h >> np.uint64(32)))
     if max(k, j, i) == 0:
         at = (0, 0, 0)
-    number = number_of(at[0], at[1], at[2])
+    number = place(at[0], at[1], at[2])
     return (number if number < world.n else -1), at, int(np.int64(h >> np.uint64(48)))
 
 

@@ -11,7 +11,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from cellflow.core.grid import Triple
-from cellflow.core.lattice import CUBE, SIDE, Lattice, cell_of, number_of, point
+from cellflow.core.lattice import CUBE, SIDE, Lattice, cell_of
+from cellflow.core.morton import place, point
 from cellflow.core.noise import mix, stream_key
 
 SUPERVOXELS, CONTACTS = 11, 12
@@ -102,14 +103,14 @@ def _neighbours(world: Lattice, number: int, corner: Triple, near: I64) -> int:
     for k in range(max(z - 1, 0), z + 2):
         for j in range(max(y - 1, 0), y + 2):
             for i in range(max(x - 1, 0), x + 2):
-                other, steps = number_of(k, j, i), abs(k - z) + abs(j - y) + abs(i - x)
+                other, steps = place(k, j, i), abs(k - z) + abs(j - y) + abs(i - x)
                 if not number < other < world.n or not _touch(world, number, other, steps, own):
                     continue
-                place = count
-                while place > 0 and near[place - 1, 0] > other:
-                    near[place] = near[place - 1]
-                    place -= 1
-                near[place, 0], near[place, 1] = other, _slot((k, j, i), corner)
+                row = count
+                while row > 0 and near[row - 1, 0] > other:
+                    near[row] = near[row - 1]
+                    row -= 1
+                near[row, 0], near[row, 1] = other, _slot((k, j, i), corner)
                 count += 1
     return count
 

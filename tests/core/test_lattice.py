@@ -6,7 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cellflow.core.graphs import connected
-from cellflow.core.lattice import PARTS, _centre, _first, cell_of, lattice, number_of, point
+from cellflow.core.lattice import PARTS, _centre, _first, cell_of, lattice
+from cellflow.core.morton import place, point
 
 worlds = st.builds(
     lattice,
@@ -28,20 +29,6 @@ def centres(world):
     return [c for c in found if c[0] >= 0]
 
 
-@given(st.integers(0, 2**63 - 1))
-def test_a_number_is_the_bits_of_the_coordinates_interleaved(number):
-    z, y, x = point(number)
-    assert [sum((number >> 3 * i + a & 1) << i for i in range(21)) for a in (2, 1, 0)] == [z, y, x]
-    assert number_of(z, y, x) == number
-
-
-@given(st.integers(0, 10**6), st.integers(0, 2))
-def test_a_step_towards_the_origin_lowers_the_number(number, axis):
-    at = list(point(number))
-    at[axis] = max(at[axis] - 1, 0)
-    assert number_of(*at) <= number
-
-
 @given(worlds)
 @example(lattice(200, 690, 8.0))  # has points as near to one centre as to another
 @settings(max_examples=40)
@@ -59,7 +46,7 @@ def test_cells_and_the_lattice_are_connected_across_faces_for_any_number_of_poin
     rows = []
     for i in range(world.n):
         z, y, x = point(i)
-        for other in (number_of(z + 1, y, x), number_of(z, y + 1, x), number_of(z, y, x + 1)):
+        for other in (place(z + 1, y, x), place(z, y + 1, x), place(z, y, x + 1)):
             rows += [(i, other)] if other < world.n else []
     edges = np.array(rows, np.int64).reshape(-1, 2)
     same = found[edges[:, 0]] == found[edges[:, 1]]
