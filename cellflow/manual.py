@@ -12,6 +12,12 @@ from pydantic.fields import FieldInfo
 
 WIDTH = 100
 WORDS = {float: "number", int: "whole number", bool: "true | false", str: "text", type(None): "null"}
+PLACES = {
+    "phantom": "samples.NAME.phantom:",
+    "affinities": "samples.NAME.affinities:",
+    "graph_phantom": "cellflow phantom FOLDER --graph --set KEY=VALUE:",
+}
+"""Where the parameters of a stage are given, if not under `stages`."""
 SIGNS = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
 
 
@@ -27,7 +33,7 @@ def manual(stage: str, params: type[BaseModel]) -> str:
         [
             title,
             "",
-            f"samples.NAME.{stage}:" if stage in ("phantom", "affinities") else f"stages.{stage}:",
+            PLACES.get(stage, f"stages.{stage}:"),
             *_fields(params, 1),
         ]
     )

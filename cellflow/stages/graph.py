@@ -28,9 +28,7 @@ from cellflow.engine.parts import load_part, save_part
 from cellflow.engine.ranges import NodeRange, node_ranges, touched
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Array, Demand, Fitted, open_read
-
-NODES_PER_RANGE = 1 << 13
-"""About 20 MB of rows a range: a merge is a task like any other, and must not need more than a block."""
+from cellflow.engine.tables import NODES_PER_RANGE
 
 
 class Params(Schema):

@@ -23,13 +23,11 @@ from cellflow.engine.parts import load_part, save_part
 from cellflow.engine.ranges import NodeRange, node_ranges, touched
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Array, Demand, Fitted
+from cellflow.engine.tables import NODES_PER_RANGE
 from cellflow.stages.nuclei.labels import label_nuclei
 from cellflow.stages.nuclei.params import Params
 
-__all__ = ["NODES_PER_RANGE", "Params", "demand", "nuclei_block", "run"]
-
-NODES_PER_RANGE = 1 << 13
-"""As in the graph: a later stage may read both tables range by range."""
+__all__ = ["Params", "demand", "nuclei_block", "run"]
 
 nuclei_block = contingency_block
 
