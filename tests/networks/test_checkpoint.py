@@ -1,4 +1,4 @@
-"""Weights come back as they were saved, and a file that does not fit, or holds code, is refused in one line."""
+"""Weights come back as they were saved; a file that does not fit, or holds code, is refused in one line."""
 
 import io
 import os

@@ -145,7 +145,7 @@ def test_a_normalisation_that_cannot_be_repeated_is_refused_unless_the_config_gi
 
 
 def test_a_2d_network_sees_each_slice_of_each_image(tmp_path):
-    path = save(tmp_path, name="UNet2D.pytorch", **{"config": {"model": {**BLOCK, "name": "UNet2D"}}},
+    path = save(tmp_path, name="UNet2D.pytorch", config={"model": {**BLOCK, "name": "UNet2D"}},
                 content=network(name="UNet2D", in_channels=1).state_dict())  # fmt: skip
     found = load(path)
     values = np.random.default_rng(0).normal(size=(2, 1, 3, 8, 12)).astype(np.float32)
