@@ -15,6 +15,7 @@ import click
 
 import cellflow
 from cellflow.core.errors import BadInput, BlocksFailed
+from cellflow.models import models
 
 STAGES = (
     "phantom",
@@ -54,6 +55,7 @@ def _examples(*lines: str) -> str:
 First steps:
   cellflow info data/root.h5             what is in a file, and the lines for a config
   cellflow params supervoxels            what can be set in a stage
+  cellflow models list                   which trained networks there are
   cellflow plan my.yaml                  will it fit?
 
 \b
@@ -216,6 +218,9 @@ def summary(folders: tuple[Path, ...]) -> None:
     from cellflow.summary import table
 
     click.echo("\n\n".join(table(folder) for folder in folders))
+
+
+cli.add_command(models)
 
 
 def main() -> None:
