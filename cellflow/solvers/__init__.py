@@ -11,9 +11,12 @@ from pydantic import Field
 from cellflow.solvers.agglomerate import Agglomerate
 from cellflow.solvers.agglomerating import Agglomerating
 from cellflow.solvers.gasp import Gasp
+from cellflow.solvers.lifted_multicut import LiftedMulticut
 from cellflow.solvers.multicut import Multicut
 from cellflow.solvers.mutex_watershed import MutexWatershed
 
-Solver = Annotated[Multicut | Gasp | MutexWatershed | Agglomerate, Field(discriminator="name")]
+Solver = Annotated[
+    Multicut | LiftedMulticut | Gasp | MutexWatershed | Agglomerate, Field(discriminator="name")
+]
 
-__all__ = ["Agglomerate", "Agglomerating", "Gasp", "Multicut", "MutexWatershed", "Solver"]
+__all__ = ["Agglomerate", "Agglomerating", "Gasp", "LiftedMulticut", "Multicut", "MutexWatershed", "Solver"]

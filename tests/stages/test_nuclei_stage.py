@@ -2,24 +2,19 @@
 
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from typing import Literal
 
 import numpy as np
 import pytest
-from bioimage_cpp.graph import UndirectedGraph, lifted_multicut
 from conftest import CUT, Sample, cut
 from scipy import ndimage
 
 from cellflow.core.contingency import Contingency, contingency_block, sizes_per_row, without
-from cellflow.core.costs import multicut_costs
 from cellflow.core.errors import BadInput
-from cellflow.core.graphs import partition as partition_of
 from cellflow.core.nodes import NodeTable
 from cellflow.core.phantom import Phantom, phantom_block
-from cellflow.core.schema import Schema
 from cellflow.engine.stage import Job, execute, read_receipt
 from cellflow.engine.tables import load_nuclei
-from cellflow.solvers import Multicut
+from cellflow.solvers import LiftedMulticut, Multicut
 from cellflow.stages import nuclei, partition, reconcile, supervoxels
 
 MODULES = {"nuclei": nuclei, "reconcile": reconcile, "partition": partition}
@@ -158,23 +153,6 @@ def test_what_are_no_nuclei_is_refused_in_one_line(tmp_path, role, change, expec
     assert "\n" not in str(caught.value)
 
 
-class Lifted(Schema):
-    """The library's lifted multicut, with the costs that the pairs are meant for."""
-
-    name: Literal["library"] = "library"
-
-    def __call__(self, graph):
-        costs = multicut_costs(graph.boundary, 0.5, graph.sizes)
-        objective = lifted_multicut.LiftedMulticutObjective(
-            UndirectedGraph.from_unique_edges(graph.n_nodes, graph.edges.view(np.uint64)),
-            costs,
-            lifted_uvs=graph.lifted.edges.view(np.uint64),
-            lifted_costs=5 * np.abs(costs).max() * graph.lifted.attraction,
-        )
-        solver = lifted_multicut.LiftedKernighanLinMulticut(number_of_outer_iterations=20)
-        return partition_of(graph, solver.optimize(objective))
-
-
 def merges_and_splits(truth, cells, judged):
     """Excess true cells of a segment that has the larger part of several; excess segments of a true cell that
     have two fifths of it each. (A border that runs askew through a hole is neither.)"""
@@ -190,8 +168,7 @@ def merges_and_splits(truth, cells, judged):
 def cells_by(made, route):
     """Cells of a route, from supervoxels and nuclei that are there: their volume."""
     if route == "lifted":
-        p = partition.Params.model_construct(evidence="mean", solver=Lifted())
-        made.params = {**made.params, "partition": p}
+        made.params = {**made.params, "partition": partition.Params(solver=LiftedMulticut())}
     made.run("graph", "partition", "reconcile")
     stage = "reconcile" if route == "reconcile" else "partition"
     segments = np.load(made.folder / stage / "segments.npy")
