@@ -39,7 +39,7 @@ class Params(Schema):
     """What stands for the boundary probability of an edge: its mean along the contact, or one of the
     quantiles that the graph stage measured (0.5: the median; robust against small gaps and specks)."""
     solver: Solver = Multicut()
-    """`multicut`, `lifted_multicut`, `gasp`, `mutex_watershed`, `agglomerate`; with parameters of their own."""
+    """`multicut`, `lifted_multicut`, `gasp`, `mutex_watershed`, `agglomerate`, with their own parameters."""
     solve_at_once: int = Field(20_000_000, ge=1)
     """Edges up to which the graph is solved in one piece, in about 0.4 kB of memory each. A larger one is
     solved in groups, level by level, in jobs of an eighth of it, to the same cells (with `gasp` of `sum`
