@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError, URLError
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 from urllib.request import Request, urlopen
 
 import cellflow
@@ -40,9 +40,9 @@ def cache_folder() -> Path:
 
 def place(url: str) -> Path:
     """Where the file of an address lies in the cache; files of one folder there share one here."""
-    parts = urlsplit(url)
-    folder = hashlib.sha256(url.rpartition("/")[0].encode()).hexdigest()[:16]
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", unquote(parts.path).rpartition("/")[2]).lstrip(".")
+    above, _, last = url.rpartition("/")
+    folder = hashlib.sha256(above.encode()).hexdigest()[:16]
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", unquote(last))[-100:].lstrip(".")
     return cache_folder() / folder / (name or "model")
 
 
