@@ -16,6 +16,7 @@ import click
 import cellflow
 from cellflow.core.errors import BadInput, BlocksFailed
 from cellflow.models import models
+from cellflow.train import train
 
 STAGES = (
     "phantom",
@@ -30,6 +31,7 @@ STAGES = (
     "segment",
     "scores",
     "report",
+    "train",
 )
 log = logging.getLogger("cellflow")
 
@@ -95,7 +97,7 @@ def params(stage: str) -> None:
     """List the parameters of STAGE: type and range, default, what turning it up does.
 
     STAGE: phantom, affinities, normalise, predict, supervoxels, graph, partition, clean, segment, scores,
-    report.
+    report, train.
     """
     from cellflow.manual import manual
 
@@ -215,6 +217,7 @@ def summary(folders: tuple[Path, ...]) -> None:
 
 
 cli.add_command(models)
+cli.add_command(train)
 
 
 def main() -> None:

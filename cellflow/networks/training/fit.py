@@ -101,6 +101,12 @@ def scores(rows: list[Row], learning: Learning) -> list[float]:
     return [row.adapted_rand_error for row in rows if row.adapted_rand_error is not None]
 
 
+def weight_count(architecture: Architecture) -> int:
+    """Numbers that a network learns; none is made for it."""
+    with torch.device("meta"):
+        return sum(weights.numel() for weights in UNet(architecture).parameters())
+
+
 def _enough(rows: list[Row], learning: Learning) -> bool:
     return learning.stop_after is not None and waited(scores(rows, learning)) >= learning.stop_after
 

@@ -1,5 +1,6 @@
 """The volumes of a training: synthetic ones are made once, statistics taken once, all is read lazily after."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from functools import partial
@@ -11,7 +12,7 @@ from cellflow.core.phantom import Phantom, phantom_block
 from cellflow.engine import store
 from cellflow.engine.atomic import write_json
 from cellflow.engine.formats import Source, Volume, open_volume
-from cellflow.engine.stage import Context
+from cellflow.engine.stage import Context, Voxel
 from cellflow.engine.store import Array
 from cellflow.networks.normalisation import Normalisation
 from cellflow.networks.training.patches import Labelled
@@ -54,10 +55,17 @@ def labelled(p: Params, role: str, scratch: Path) -> tuple[Labelled, ...]:
         raw = opened.pop("raw")
         for name, volume in opened.items():
             _fits(f"{where}.{name}", volume, raw)
-        voxel = raw.voxel_size_um or (1.0, 1.0, 1.0)
-        pitch = (voxel[0] / min(voxel), voxel[1] / min(voxel), voxel[2] / min(voxel))
+        z, y, x = raw.voxel_size_um or (1.0, 1.0, 1.0)
+        finest = min(z, y, x)
+        pitch = (z / finest, y / finest, x / finest)
         found.append(Labelled(raw, opened, ignore, *statistics[where], pitch=pitch))
     return tuple(found)
+
+
+def voxel_size_um(p: Params, scratch: Path) -> Voxel | None:
+    """That of the volumes to train on; None where they differ or nobody says."""
+    sizes = {open_volume(sources["raw"]).voxel_size_um for _, sources, _ in listed(p, "train", scratch)}
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def listed(p: Params, role: str, scratch: Path) -> Iterator[Listed]:
@@ -99,7 +107,5 @@ def _paint_block(block: Block, phantom: Phantom, targets: dict[str, Array]) -> d
 
 def _folder(scratch: Path, phantom: Phantom) -> Path:
     """A place of its own for each phantom, by what it is like."""
-    import hashlib
-
     digest = hashlib.sha256(phantom.model_dump_json().encode()).hexdigest()[:12]
     return scratch / "phantoms" / digest
