@@ -32,7 +32,9 @@ class Training(Schema):
 
     def stage(self) -> Job:
         """The work as the engine takes it; another config, or inputs that changed, are another job."""
-        return Job("train", self.folder, self.training, Storage(), (), train.PRIVATE, train.stamp(self.training))
+        return Job(
+            "train", self.folder, self.training, Storage(), (), train.PRIVATE, train.stamp(self.training)
+        )
 
     def job(self) -> str:
         """What Snakemake compares to see whether it must run again, and hands to the stage: JSON."""

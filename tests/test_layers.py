@@ -42,7 +42,7 @@ OWNERS = {
     "bioimage_cpp": ("cellflow/core", "cellflow/solvers"),
     "snakemake": (),
     "click": ("cellflow/cli.py", "cellflow/manual.py", "cellflow/models.py", "cellflow/train.py"),
-"yaml": ("cellflow/config.py", "cellflow/cli.py", "cellflow/manual.py", "cellflow/networks/sources"),
+    "yaml": ("cellflow/config.py", "cellflow/cli.py", "cellflow/manual.py", "cellflow/networks/sources"),
 }
 
 

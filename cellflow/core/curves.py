@@ -22,7 +22,10 @@ def curves_svg(curves: Mapping[str, Sequence[float | None]], *, logarithmic: boo
     known = [v for values in shown.values() for v in values if v is not None]
     low, high = _range(known)
     epochs = max((len(values) for values in shown.values()), default=0)
-    lines = [f'<path d="M{LEFT} {BASE + 0.5}H{WIDTH - RIGHT}" class="axis"/>', *_levels(low, high, logarithmic)]
+    lines = [
+        f'<path d="M{LEFT} {BASE + 0.5}H{WIDTH - RIGHT}" class="axis"/>',
+        *_levels(low, high, logarithmic),
+    ]
     lines += [
         f'<text x="{_x(epoch - 1, epochs):.1f}" y="{BASE + 18}" class="tick">{epoch}</text>'
         for epoch in _epochs(epochs)
@@ -50,7 +53,7 @@ def _range(known: Sequence[float]) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def _levels(low: float, high: float, logarithmic: bool) -> list[str]:  # noqa: FBT001
+def _levels(low: float, high: float, logarithmic: bool) -> list[str]:
     """Four lines across, with their values."""
     lines = []
     for k in range(4):

@@ -77,7 +77,9 @@ def _tiles(page: TrainingPage) -> list[tuple[str, str, str]]:
 
 @cache
 def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= {"base64": base64}
     return environment.from_string(_text("training.html"))
 

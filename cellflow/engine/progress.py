@@ -32,7 +32,9 @@ class Progress:
                 dynamic_ncols=True,
             )
         if self._resumed:
-            self._say(f"{self.label}: {self._resumed} of {self.total} {self.unit}s were done before, going on")
+            self._say(
+                f"{self.label}: {self._resumed} of {self.total} {self.unit}s were done before, going on"
+            )
         return self
 
     def __exit__(

@@ -67,7 +67,8 @@ class Desk:
 
 def train(task: Task, desk: Desk) -> list[Row]:
     """All epochs, with those of earlier runs: the network learns until the last one, or until it stops
-    getting better. Raises `BadInput` for a device that is not there and for a loss that is no number."""
+    getting better. Raises `BadInput` for a device that is not there and for a loss that is no number.
+    """
     device = device_of(processes.own_device(task.learning.device))
     state = _begin(task, device)
     if desk.state.exists():
@@ -117,7 +118,7 @@ def _begin(task: Task, device: torch.device) -> State:
     if task.first is not None:
         network.load_state_dict(task.first)
     layout = torch.channels_last if task.architecture.dims == 2 else torch.channels_last_3d
-    network = network.to(device).to(memory_format=layout)  # type: ignore[call-overload] - torch's stub lacks it
+    network = network.to(device).to(memory_format=layout)  # type: ignore[call-overload]  # its stub lacks it
     network.train()
     p = task.learning.optimiser
     optimiser = torch.optim.Adam(
@@ -132,7 +133,7 @@ def _shared(network: nn.Module, device: torch.device) -> nn.Module:
     if processes.count() == 1:
         return network
     if device.type == "cuda":
-        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     return DistributedDataParallel(network, device_ids=[device.index] if device.type == "cuda" else None)
 
 
@@ -140,8 +141,8 @@ def _batches(task: Task, state: State) -> Iterator[Batch]:
     """This process's share of all batches from here to the last epoch."""
     loaders = task.learning.loaders
     loader: DataLoader[Batch] = DataLoader(
-        task.samples,  # type: ignore[arg-type] - any object with an index will do
-        batch_sampler=_Keys(task, state.epoch, state.step),  # type: ignore[arg-type]
+        task.samples,  # type: ignore[arg-type]  # any object with an index will do
+        batch_sampler=_Keys(task, state.epoch, state.step),
         num_workers=loaders,
         collate_fn=collate,
         multiprocessing_context="spawn" if loaders else None,
@@ -176,7 +177,11 @@ def _epoch(task: Task, desk: Desk, state: State, shared: nn.Module, batches: Ite
         _step(task, state, shared, next(batches))
         state.step += 1
         if processes.rank() == 0:
-            if state.step % task.learning.save_every == 0 and state.step < task.steps and processes.count() == 1:
+            if (
+                state.step % task.learning.save_every == 0
+                and state.step < task.steps
+                and processes.count() == 1
+            ):
                 state.save(desk.state, desk.write)
             desk.on_step(state.epoch * task.steps + state.step)
 
@@ -186,13 +191,20 @@ def _step(task: Task, state: State, shared: nn.Module, batch: Batch) -> None:
     state.optimiser.zero_grad()
     said = bare(shared, images, task.architecture.dims, task.learning.precision)
     each = losses(said, maps, task.learning.targets)
-    state.scaler.scale(each.mean()).backward()
+    state.scaler.scale(each.mean()).backward()  # type: ignore[no-untyped-call]
     state.scaler.unscale_(state.optimiser)
     longest = task.learning.optimiser.clip_norm or float("inf")
     norm = nn.utils.clip_grad_norm_(shared.parameters(), longest)
     state.scaler.step(state.optimiser)
     state.scaler.update()
-    state.sums += torch.stack([each.detach().sum().double(), each.new_tensor(len(each)).double(), norm.double(), norm.new_tensor(1).double()])
+    state.sums += torch.stack(
+        [
+            each.detach().sum().double(),
+            each.new_tensor(len(each)).double(),
+            norm.double(),
+            norm.new_tensor(1).double(),
+        ]
+    )
 
 
 def _closed(task: Task, state: State, device: torch.device) -> tuple[Row, Verdict | None]:
@@ -201,8 +213,8 @@ def _closed(task: Task, state: State, device: torch.device) -> tuple[Row, Verdic
     mean = loss / samples
     if not np.isfinite(mean):
         raise BadInput(
-            f"training: the loss of epoch {state.epoch + 1} is no number; lower optimiser.learning_rate, or set "
-            "optimiser.clip_norm, or use the precision float32"
+            f"training: the loss of epoch {state.epoch + 1} is no number; lower optimiser.learning_rate, or "
+            "set optimiser.clip_norm, or use the precision float32"
         )
     verdict = None
     said = [0.0, -1.0, -1.0]

@@ -1,4 +1,4 @@
-"""One pass of a network in training: patches in, predictions before activation out, and how wrong they are."""
+"""One pass of a network in training: patches in, what it says before activation out, and how wrong that is."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -37,7 +37,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 def bare(
     network: nn.Module, images: Tensor, dims: int, precision: Literal["float32", "bfloat16", "float16"]
 ) -> dict[str, Tensor]:
-    """What each head says before its activation, float32 (n, c, z, y, x); a 2D network sees slice by slice."""
+    """What each head says before its activation, float32 (n, c, z, y, x); in 2D slice by slice."""
     n, _, z = images.shape[:3]
     if dims == 2:
         images = images.movedim(2, 1).flatten(0, 1)
@@ -45,7 +45,7 @@ def bare(
     with torch.autocast(images.device.type, DTYPES[precision], enabled=precision != "float32"):
         made: dict[str, Tensor] = network(images.contiguous(memory_format=layout))
     if dims == 2:
-        made = {name: maps.unflatten(0, (n, z)).movedim(1, 2) for name, maps in made.items()}
+        made = {name: maps.reshape(n, z, *maps.shape[1:]).movedim(1, 2) for name, maps in made.items()}
     return {name: maps.float() for name, maps in made.items()}
 
 

@@ -55,7 +55,7 @@ def judge(
         with _in_use(network), torch.inference_mode():
             said = bare(network, images, architecture.dims, learning.precision)
             loss = float(losses(said, maps, learning.targets).mean())
-        probabilities = {
+        probabilities: dict[str, NDArray[np.float32]] = {
             head.name: (said[head.name].sigmoid() if head.activation == "sigmoid" else said[head.name])[0]
             .cpu()
             .numpy()
@@ -103,6 +103,8 @@ def _slices(
     middle = sample.image.shape[1] // 2
     shown = [("raw", sample.image[0, middle])]
     for target, (values, known) in zip(learning.targets, sample.maps, strict=True):
-        shown.append((f"{target.head}: target", np.where(known[0, middle] > 0, values[0, middle], np.float32(0.5))))
+        shown.append(
+            (f"{target.head}: target", np.where(known[0, middle] > 0, values[0, middle], np.float32(0.5)))
+        )
         shown.append((f"{target.head}: prediction", probabilities[target.head][0, middle]))
     return tuple(shown)

@@ -91,6 +91,6 @@ def nearest(labels: Labels, where: NDArray[np.float32]) -> Labels:
     last = np.array(labels.shape, np.int32)[:, None, None, None] - 1
     outside = ((at < 0) | (at > last)).any(axis=0)
     z, y, x = np.clip(at, 0, last)
-    found = labels[z, y, x]
+    found: Labels = labels[z, y, x]
     found[outside] = IGNORED
     return found

@@ -20,8 +20,8 @@ from cellflow.core.grid import Box, Triple
 from cellflow.core.schema import Schema, Shape3, Voxel3
 from cellflow.networks.heads import Head
 from cellflow.networks.training.augmentation import Augmentation
-from cellflow.networks.training.labels import IGNORED, Labels, patch_labels
-from cellflow.networks.training.targets import Maps, Target, margin
+from cellflow.networks.training.labels import Labels, patch_labels
+from cellflow.networks.training.targets import Target, margin
 
 TRIES = 1000
 """Places looked at for one sample before the last one is taken as it is."""
@@ -31,7 +31,7 @@ class Patches(Schema):
     """What a network is shown at once, and which places of the volumes it sees."""
 
     shape: Shape3 = (80, 100, 100)
-    """Voxels along z, y, x; multiples of what the network's poolings join. Larger: more context, more memory."""
+    """Voxels along z, y, x, multiples of what the network's poolings join. Larger: more context and memory."""
     batch: int = Field(4, ge=1)
     """Patches in one step. With BatchNorm several; more need more memory."""
     per_epoch: int = Field(1000, ge=1)
@@ -77,9 +77,7 @@ class Labelled:
 
     def _around(self, volume: Readable, box: Box) -> NDArray[Any]:
         z, y, x = (slice(max(0, s.start), min(n, s.stop)) for s, n in zip(box, volume.shape, strict=True))
-        beyond = [
-            (i.start - s.start, s.stop - i.stop) for s, i in zip(box, (z, y, x), strict=True)
-        ]
+        beyond = [(i.start - s.start, s.stop - i.stop) for s, i in zip(box, (z, y, x), strict=True)]
         found = volume.read((z, y, x))
         return np.pad(found, beyond, mode="symmetric") if np.any(beyond) else found
 

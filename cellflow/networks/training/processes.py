@@ -28,12 +28,16 @@ def count() -> int:
 
 def own_device(name: str) -> str:
     """With several processes each takes the GPU of its own number."""
-    return f"cuda:{os.environ['LOCAL_RANK']}" if count() > 1 and name in ("auto", "cuda") and torch.cuda.is_available() else name
+    return (
+        f"cuda:{os.environ['LOCAL_RANK']}"
+        if count() > 1 and name in ("auto", "cuda") and torch.cuda.is_available()
+        else name
+    )
 
 
 @contextmanager
 def group() -> Iterator[None]:
-    """All processes know of each other inside; over the network of torchrun's choice, loopback on one machine."""
+    """All processes know of each other inside, by the address that torchrun gives: loopback on one machine."""
     if count() == 1:
         yield
         return

@@ -56,7 +56,7 @@ class Learning(Schema):
 
 def fit(architecture: Architecture, targets: tuple[Target, ...]) -> tuple[Head, ...]:
     """The head of each target. Raises `ValueError` unless each head has one, of its channels and its kind."""
-    heads = {head.name: head for head in architecture.heads}
+    heads: dict[str, Head] = {head.name: head for head in architecture.heads}
     named = [target.head for target in targets]
     if sorted(named) != sorted(heads):
         raise ValueError(f"targets for the heads {sorted(named)}, expected one for each of {sorted(heads)}")

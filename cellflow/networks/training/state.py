@@ -13,8 +13,6 @@ from typing import IO, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from cellflow.networks.checkpoint import Weights
-
 Write = Callable[[Path, Callable[[IO[bytes]], object]], None]
 """Writes a file that is whole or absent."""
 
@@ -72,7 +70,7 @@ class State:
 
 def save_weights(network: nn.Module, path: Path, write: Write) -> None:
     """The weights alone, under pytorch-3dunet's keys."""
-    weights: Weights = {name: value.cpu() for name, value in network.state_dict().items()}
+    weights = {name: value.cpu() for name, value in network.state_dict().items()}
     write(path, lambda file: torch.save(weights, file))
 
 

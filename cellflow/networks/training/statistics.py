@@ -1,7 +1,6 @@
 """Statistics of a whole volume: what its intensities are normalised with, in training as in use."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cellflow.core.errors import BadInput
 from cellflow.core.grid import Grid
@@ -22,9 +21,9 @@ def offset_and_scale(volume: Readable, normalisation: Normalisation) -> tuple[fl
         return normalisation.offset, normalisation.scale
     low, high, integer = _range(volume)
     bins = Bins(low, high, integer=integer, most=BINS)
-    counts: NDArray[np.int64] = sum(
-        (bins.count(volume.read(block.core)) for block in Grid(volume.shape, BLOCK)), np.zeros(bins.n, np.int64)
-    )
+    counts = np.zeros(bins.n, np.int64)
+    for block in Grid(volume.shape, BLOCK):
+        counts += bins.count(volume.read(block.core))
     if isinstance(normalisation, MeanStd):
         offset, scale = bins.mean_std(counts)
     else:

@@ -16,10 +16,11 @@ from scipy.ndimage import binary_dilation
 
 from cellflow.core.affinities import affinities
 from cellflow.core.distance import boundary_distance
+from cellflow.core.errors import BadInput
 from cellflow.core.grid import Triple
 from cellflow.core.schema import Schema, Voxel3
 from cellflow.core.smoothing import smooth, smoothing_radius
-from cellflow.networks.heads import Head
+from cellflow.networks.heads import Affinities, Head
 from cellflow.networks.training.labels import IGNORED, Labels, known_pairs, thick_boundary
 from cellflow.networks.training.losses import BceDice, Loss, Mse
 
@@ -55,7 +56,7 @@ class BoundaryTarget(_Target):
 
 
 class AffinityTarget(_Target):
-    """Whether two voxels lie in one cell, for each offset of the head. Pairs that leave a patch are unknown."""
+    """Whether two voxels lie in one cell, for each offset of the head."""
 
     name: Literal["affinities"] = "affinities"
     head: str = "affinities"
@@ -68,9 +69,10 @@ class AffinityTarget(_Target):
     def maps(self, labels: Mapping[str, Labels], _pitch: Voxel3, head: Head) -> Maps:
         """1 where a pair is in one cell."""
         cells = labels["truth"]
-        offsets = head.offsets  # type: ignore[union-attr] - `fits` has seen that it has some
-        values = affinities(np.maximum(cells, 0), offsets).astype(np.float32) / np.float32(255)
-        return values, np.stack([known_pairs(cells, step) for step in offsets])
+        if not isinstance(head, Affinities):
+            raise BadInput(f"target affinities: found the head {head.name}, expected affinities; change head")
+        values = affinities(np.maximum(cells, 0), head.offsets).astype(np.float32) / np.float32(255)
+        return values, np.stack([known_pairs(cells, step) for step in head.offsets])
 
 
 class ForegroundTarget(_Target):
@@ -108,11 +110,14 @@ class DistanceTarget(_Target):
     def maps(self, labels: Mapping[str, Labels], pitch: Voxel3, _head: Head) -> Maps:
         """0 at boundaries to 1; unknown where what is ignored is nearer than a boundary."""
         cells = labels["truth"]
+        ignored = cells == IGNORED
+        # The voxels beside the ignored may be boundaries that cannot be seen.
+        doubtful = binary_dilation(ignored, np.ones((3, 3, 3), bool))
         inside = (cells > 0) & ~thick_boundary(cells)
-        distance = boundary_distance(inside | (cells == IGNORED), pitch, self.largest)
-        unknown = boundary_distance(cells != IGNORED, pitch, self.largest) <= distance
+        distance = boundary_distance(inside | ignored, pitch, self.largest)
+        unknown = boundary_distance(~doubtful, pitch, self.largest) < distance
         values = np.where(inside, distance / np.float32(self.largest), np.float32(0))
-        return values[None], ~(unknown | (cells == IGNORED))[None]
+        return values[None], ~(unknown | ignored)[None]
 
 
 class NucleiTarget(_Target):

@@ -47,12 +47,18 @@ def boundaries(made: Mapping[str, Maps], heads: Sequence[Head]) -> NDArray[np.ui
     """Boundary probability x 255 (z, y, x), from the boundary head or the affinities; None without both."""
     for head in heads:
         if isinstance(head, Boundary):
-            return np.rint(made[head.name][0] * 255).astype(np.uint8)
+            return _eight_bits(made[head.name][0])
     for head in heads:
         if isinstance(head, Affinities):
-            channels = np.rint(made[head.name] * 255).astype(np.uint8)
-            return boundary_map(channels, head.offsets, channels.shape[1:])
+            channels = _eight_bits(made[head.name])
+            _, z, y, x = channels.shape
+            return boundary_map(channels, head.offsets, (z, y, x))
     return None
+
+
+def _eight_bits(probabilities: Maps) -> NDArray[np.uint8]:
+    found: NDArray[np.uint8] = np.rint(probabilities * 255).astype(np.uint8)
+    return found
 
 
 def quick_cells(boundary: NDArray[np.uint8], threshold: float) -> NDArray[np.uint32]:
@@ -65,9 +71,7 @@ def quick_cells(boundary: NDArray[np.uint8], threshold: float) -> NDArray[np.uin
     return watershed(boundary, number[pieces])
 
 
-def rand_error(
-    boundary: NDArray[np.uint8], truth: Labels, thresholds: Sequence[float]
-) -> list[float]:
+def rand_error(boundary: NDArray[np.uint8], truth: Labels, thresholds: Sequence[float]) -> list[float]:
     """Adapted Rand error of the quick cells at each threshold; background and ignored voxels do not count."""
     known = np.maximum(truth, 0)
     found = []

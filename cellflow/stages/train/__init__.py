@@ -75,7 +75,9 @@ def follow(folder: Path, p: Params) -> None:
     with processes.group():
         scratch = folder / "partial" / "train" / "scratch"
         task = task_of(p, begin(p), scratch)
-        train(task.task, Desk(folder, scratch / "state.pytorch", atomic.write, lambda _: None, lambda *_: None))
+        train(
+            task.task, Desk(folder, scratch / "state.pytorch", atomic.write, lambda _: None, lambda *_: None)
+        )
 
 
 def _describe(folder: Path, start: "Beginning", voxel_um: tuple[float, float, float] | None) -> None:

@@ -18,6 +18,7 @@ from cellflow.engine import atomic
 from cellflow.engine.progress import Progress
 from cellflow.networks.training.fit import scores, weight_count
 from cellflow.networks.training.judge import Verdict
+from cellflow.networks.training.spec import Learning
 from cellflow.networks.training.state import Row, csv
 from cellflow.stages.train.params import Params
 from cellflow.stages.train.task import Prepared
@@ -53,7 +54,9 @@ class Notes:
     def epoch(self, rows: list[Row], verdict: Verdict | None) -> None:
         """An epoch is over, or, without a verdict, a stopped training goes on."""
         if verdict is not None:
-            self._slices = tuple(Slice(title=title, png=_png(title, values)) for title, values in verdict.slices)
+            self._slices = tuple(
+                Slice(title=title, png=_png(title, values)) for title, values in verdict.slices
+            )
             log.info(self._line(rows))
         atomic.write(self.folder / "curves.csv", lambda file: file.write(csv(rows).encode()))
         html = render_training(self._page(rows)).encode()
@@ -85,7 +88,7 @@ class Notes:
             settings=StageSettings(
                 name="training",
                 values=self.p.model_dump(mode="json", exclude={"train", "check"}),
-                defaults=Params.model_construct().model_dump(mode="json"),
+                defaults=Learning().model_dump(mode="json"),
             ),
             facts={
                 "Network": f"{task.architecture.name}, {weight_count(task.architecture):,} weights",

@@ -1,10 +1,12 @@
-"""The volumes of a training: synthetic ones are made once, statistics taken once, all is read lazily after."""
+"""The volumes of a training: synthetic ones are made once, statistics taken once, all is read lazily."""
 
 import hashlib
 import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from cellflow.core.errors import BadInput
 from cellflow.core.grid import Block
@@ -58,7 +60,8 @@ def labelled(p: Params, role: str, scratch: Path) -> tuple[Labelled, ...]:
         z, y, x = raw.voxel_size_um or (1.0, 1.0, 1.0)
         finest = min(z, y, x)
         pitch = (z / finest, y / finest, x / finest)
-        found.append(Labelled(raw, opened, ignore, *statistics[where], pitch=pitch))
+        offset, scale = statistics[where]
+        found.append(Labelled(raw, opened, ignore, offset, scale, pitch))
     return tuple(found)
 
 
@@ -87,7 +90,9 @@ def listed(p: Params, role: str, scratch: Path) -> Iterator[Listed]:
 
 def _fits(where: str, volume: Volume, raw: Volume) -> None:
     if volume.shape != raw.shape:
-        raise BadInput(f"{where}: found shape {volume.shape}, expected {raw.shape} as raw; crop or resample it")
+        raise BadInput(
+            f"{where}: found shape {volume.shape}, expected {raw.shape} as raw; crop or resample it"
+        )
     if volume.dtype.kind not in "iu":
         raise BadInput(f"{where}: found {volume.dtype}, expected whole numbers, one a cell; convert it")
 
@@ -96,13 +101,15 @@ def _paint(context: Context, phantom: Phantom) -> None:
     folder = _folder(context.scratch("phantoms").parent, phantom)
     like = context.fitted(phantom.shape)
     targets = {n: store.open_or_create(folder / n, like, dtype, kind) for n, (dtype, kind) in KINDS.items()}
-    context.map(f"phantom {folder.name}", partial(_paint_block, phantom=phantom, targets=targets), like.grid())
+    context.map(
+        f"phantom {folder.name}", partial(_paint_block, phantom=phantom, targets=targets), like.grid()
+    )
 
 
 def _paint_block(block: Block, phantom: Phantom, targets: dict[str, Array]) -> dict[str, int]:
     made = phantom_block(phantom, block.core)
     arrays = {"raw": made.raw, "truth": made.labels, "nuclei": made.nuclei}
-    return {name: store.write_block(targets[name], block.core, arrays[name]) for name in KINDS}
+    return {n: store.write_block(targets[n], block.core, np.asarray(arrays[n])) for n in KINDS}
 
 
 def _folder(scratch: Path, phantom: Phantom) -> Path:
