@@ -13,9 +13,9 @@ from training_toys import PLAIN, desk, learning, task, tissue, volume
 from cellflow.core.errors import BadInput
 from cellflow.networks.architecture import Architecture
 from cellflow.networks.heads import Affinities, Boundary, Foreground, Nuclei, Output
-from cellflow.networks.training.fit import scores, train
+from cellflow.networks.training.fit import train
+from cellflow.networks.training.history import csv, scores
 from cellflow.networks.training.schedule import Constant, Cosine, Optimiser, Plateau
-from cellflow.networks.training.state import csv
 from cellflow.networks.training.targets import (
     AffinityTarget,
     BoundaryTarget,
@@ -191,7 +191,7 @@ from training_toys import desk, learning, task
 from cellflow.networks.architecture import Architecture
 from cellflow.networks.training import processes
 from cellflow.networks.training.fit import train
-from cellflow.networks.training.state import csv
+from cellflow.networks.training.history import csv
 p = learning(architecture=Architecture(f_maps=4, num_levels=2, layer_order="cr"), epochs=2)
 with processes.group():
     rows = train(task(p), desk(Path(sys.argv[1])))

@@ -8,11 +8,11 @@ from cellflow.engine import atomic
 from cellflow.networks.architecture import Architecture
 from cellflow.networks.field import pooling
 from cellflow.networks.training.augmentation import Augmentation
-from cellflow.networks.training.fit import Desk, Task
-from cellflow.networks.training.judge import Check
+from cellflow.networks.training.fit import Desk
 from cellflow.networks.training.patches import Labelled, Patches, Samples
 from cellflow.networks.training.schedule import Cosine, Optimiser
 from cellflow.networks.training.spec import Learning, fit
+from cellflow.networks.training.task import Check, Task
 from cellflow.networks.training.validation import window
 
 SHAPE = (16, 40, 40)

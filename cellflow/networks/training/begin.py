@@ -1,14 +1,16 @@
 """What a training begins with: the network's looks, its first weights, what it expects of intensities."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cellflow.core.errors import BadInput
 from cellflow.networks.architecture import Architecture
-from cellflow.networks.checkpoint import Weights
-from cellflow.networks.model import load_model
 from cellflow.networks.normalisation import MeanStd, Normalisation
 from cellflow.networks.spec import ModelSpec
 from cellflow.networks.training.spec import Learning, fit
+
+if TYPE_CHECKING:
+    from cellflow.networks.checkpoint import Weights
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Beginning:
 
     architecture: Architecture
     normalisation: Normalisation
-    weights: Weights | None
+    weights: "Weights | None"
 
 
 def begin(learning: Learning) -> Beginning:
@@ -27,6 +29,8 @@ def begin(learning: Learning) -> Beginning:
             learning.architecture or Architecture(), learning.normalisation or MeanStd(), weights=None
         )
     else:
+        from cellflow.networks.model import load_model  # noqa: PLC0415 - torch takes a second
+
         spec = ModelSpec(
             model=learning.start, architecture=learning.architecture, normalisation=learning.normalisation
         )

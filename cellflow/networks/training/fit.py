@@ -21,34 +21,16 @@ from torch.utils.data import DataLoader
 
 from cellflow.core.errors import BadInput
 from cellflow.networks.architecture import Architecture
-from cellflow.networks.checkpoint import Weights
 from cellflow.networks.device import device_of
 from cellflow.networks.training import processes
 from cellflow.networks.training.forward import Batch, bare, collate, losses, to_device
-from cellflow.networks.training.judge import Check, Verdict, judge
-from cellflow.networks.training.patches import Samples
+from cellflow.networks.training.history import Row, Verdict, scores
+from cellflow.networks.training.judge import judge
 from cellflow.networks.training.schedule import waited
 from cellflow.networks.training.spec import Learning
-from cellflow.networks.training.state import Row, State, Write, save_weights
+from cellflow.networks.training.state import State, Write, save_weights
+from cellflow.networks.training.task import Task
 from cellflow.networks.unet import UNet
-
-
-@dataclass(frozen=True)
-class Task:
-    """What to learn."""
-
-    learning: Learning
-    architecture: Architecture
-    samples: Samples
-    checks: tuple[Check, ...]
-    first: Weights | None = None
-    """Weights to begin with; None: random ones."""
-
-    @property
-    def steps(self) -> int:
-        """Steps of an epoch."""
-        patches = self.learning.patches
-        return max(1, patches.per_epoch // patches.batch)
 
 
 @dataclass(frozen=True)
@@ -69,6 +51,11 @@ def train(task: Task, desk: Desk) -> list[Row]:
     """All epochs, with those of earlier runs: the network learns until the last one, or until it stops
     getting better. Raises `BadInput` for a device that is not there and for a loss that is no number.
     """
+    if task.learning.patches.batch % processes.count():
+        raise BadInput(
+            f"training.patches.batch: found {task.learning.patches.batch}, expected a multiple of the "
+            f"{processes.count()} processes"
+        )
     device = device_of(processes.own_device(task.learning.device))
     state = _begin(task, device)
     if desk.state.exists():
@@ -93,13 +80,6 @@ def train(task: Task, desk: Desk) -> list[Row]:
         save_weights(state.network, desk.folder / "last.pytorch", desk.write)
     processes.meet()
     return state.rows
-
-
-def scores(rows: list[Row], learning: Learning) -> list[float]:
-    """What networks are ranked by, lower is better."""
-    if learning.validation.select == "loss" or any(row.adapted_rand_error is None for row in rows):
-        return [row.validation_loss for row in rows]
-    return [row.adapted_rand_error for row in rows if row.adapted_rand_error is not None]
 
 
 def weight_count(architecture: Architecture) -> int:

@@ -1,4 +1,4 @@
-"""One pass of a network in training: patches in, what it says before activation out, and how wrong that is."""
+"""One pass of a network in training: patches in, what is said before activation, and how wrong it is."""
 
 from collections.abc import Sequence
 from typing import Literal

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import fsum
 
 import numpy as np
@@ -10,33 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cellflow.core.grid import Box
 from cellflow.networks.architecture import Architecture
 from cellflow.networks.training.forward import bare, collate, losses, to_device
-from cellflow.networks.training.patches import Labelled, Sample, made
+from cellflow.networks.training.history import Verdict
+from cellflow.networks.training.patches import Sample, made
 from cellflow.networks.training.spec import Learning, fit
 from cellflow.networks.training.targets import margin
+from cellflow.networks.training.task import Check
 from cellflow.networks.training.validation import best, boundaries, rand_error
-
-
-@dataclass(frozen=True)
-class Check:
-    """A part of a volume that is looked at after each epoch."""
-
-    volume: Labelled
-    box: Box
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What came of it."""
-
-    loss: float
-    error: float | None
-    """Adapted Rand error of quick cells, the mean over volumes; None where no boundaries are predicted."""
-    threshold: float | None
-    slices: tuple[tuple[str, NDArray[np.float32]], ...]
-    """The middle slice of the first volume, by name: raw, then for each head target and prediction."""
 
 
 def judge(

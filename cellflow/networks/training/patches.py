@@ -31,7 +31,7 @@ class Patches(Schema):
     """What a network is shown at once, and which places of the volumes it sees."""
 
     shape: Shape3 = (80, 100, 100)
-    """Voxels along z, y, x, multiples of what the network's poolings join. Larger: more context and memory."""
+    """Voxels along z, y, x, multiples of what the network's poolings join. Larger: more context, memory."""
     batch: int = Field(4, ge=1)
     """Patches in one step. With BatchNorm several; more need more memory."""
     per_epoch: int = Field(1000, ge=1)

@@ -37,7 +37,7 @@ def own_device(name: str) -> str:
 
 @contextmanager
 def group() -> Iterator[None]:
-    """All processes know of each other inside, by the address that torchrun gives: loopback on one machine."""
+    """Processes know of each other inside, by the address that torchrun gives; loopback on one machine."""
     if count() == 1:
         yield
         return

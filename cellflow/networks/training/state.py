@@ -8,27 +8,15 @@ epoch and the place in it.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
 
+from cellflow.networks.training.history import Row
+
 Write = Callable[[Path, Callable[[IO[bytes]], object]], None]
 """Writes a file that is whole or absent."""
-
-
-class Row(NamedTuple):
-    """One epoch."""
-
-    epoch: int
-    steps: int
-    learning_rate: float
-    loss: float
-    gradient_norm: float
-    validation_loss: float
-    adapted_rand_error: float | None
-    """None where no boundaries are predicted."""
-    threshold: float | None
 
 
 @dataclass
@@ -72,10 +60,3 @@ def save_weights(network: nn.Module, path: Path, write: Write) -> None:
     """The weights alone, under pytorch-3dunet's keys."""
     weights = {name: value.cpu() for name, value in network.state_dict().items()}
     write(path, lambda file: torch.save(weights, file))
-
-
-def csv(rows: list[Row]) -> str:
-    """The rows as text, the same bytes for the same numbers; holds no times."""
-    lines = [",".join(Row._fields)]
-    lines += [",".join("" if value is None else repr(value) for value in row) for row in rows]
-    return "\n".join(lines) + "\n"

@@ -46,7 +46,8 @@ def run(context: Context, p: Params) -> dict[str, Any]:
     # ruff: noqa: PLC0415 - torch takes a second, and who reads a manual or plans a workflow needs none of it
     from cellflow.networks.training import processes
     from cellflow.networks.training.begin import begin
-    from cellflow.networks.training.fit import Desk, scores, train
+    from cellflow.networks.training.fit import Desk, train
+    from cellflow.networks.training.history import scores
     from cellflow.stages.train.notes import Notes
     from cellflow.stages.train.task import task_of
     from cellflow.stages.train.volumes import prepare

@@ -16,10 +16,8 @@ from cellflow.core.report_page import StageSettings
 from cellflow.core.training_page import Slice, TrainingPage, render_training
 from cellflow.engine import atomic
 from cellflow.engine.progress import Progress
-from cellflow.networks.training.fit import scores, weight_count
-from cellflow.networks.training.judge import Verdict
+from cellflow.networks.training.history import Row, Verdict, csv, scores
 from cellflow.networks.training.spec import Learning
-from cellflow.networks.training.state import Row, csv
 from cellflow.stages.train.params import Params
 from cellflow.stages.train.task import Prepared
 
@@ -75,6 +73,8 @@ class Notes:
         return ranks.index(min(ranks)) + 1
 
     def _page(self, rows: list[Row]) -> TrainingPage:
+        from cellflow.networks.training.fit import weight_count  # noqa: PLC0415 - torch takes a second
+
         task = self.prepared.task
         return TrainingPage(
             title=self.name,

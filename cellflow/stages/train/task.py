@@ -6,11 +6,9 @@ from pathlib import Path
 from cellflow.core.errors import BadInput
 from cellflow.networks.field import pooling
 from cellflow.networks.training.begin import Beginning
-from cellflow.networks.training.fit import Task
-from cellflow.networks.training.judge import Check
 from cellflow.networks.training.patches import Samples, check
-from cellflow.networks.training.processes import count
 from cellflow.networks.training.spec import fit
+from cellflow.networks.training.task import Check, Task
 from cellflow.networks.training.validation import window
 from cellflow.stages.train.params import Params
 from cellflow.stages.train.volumes import labelled, voxel_size_um
@@ -38,10 +36,6 @@ def task_of(p: Params, start: Beginning, scratch: Path) -> Prepared:
         p.seed,
     )
     check(samples, joined)
-    if p.patches.batch % count():
-        raise BadInput(
-            f"training.patches.batch: found {p.patches.batch}, expected a multiple of the {count()} processes"
-        )
     task = Task(p, start.architecture, samples, tuple(_checks(p, joined, scratch)), start.weights)
     return Prepared(task, voxel_size_um(p, scratch))
 
