@@ -6,7 +6,7 @@ from math import ceil, floor, isfinite, log10
 
 from cellflow.core.pictures import short
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP = 440, 220, 52, 12, 26
+WIDTH, HEIGHT, LEFT, RIGHT, TOP = 440, 220, 68, 12, 26
 BASE = HEIGHT - 30
 STROKES = ("", "6 3", "2 3")
 """Curves are told apart by their dashes, in print as well."""

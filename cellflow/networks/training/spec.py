@@ -28,9 +28,13 @@ class Learning(Schema):
     """What is made of intensities, by statistics of each whole volume. Default: that of `start`, else
     mean 0 and deviation 1."""
     patches: Patches = Patches()
+    """What the network is shown at once, and from where."""
     augmentation: Augmentation = Augmentation()
+    """What is done to it before."""
     optimiser: Optimiser = Optimiser()
+    """How weights follow the loss: Adam."""
     validation: Validation = Validation()
+    """How networks are compared while they learn."""
     epochs: int = Field(150, ge=1)
     """How long at the most."""
     stop_after: int | None = Field(None, ge=1)

@@ -101,7 +101,7 @@ class DistanceTarget(_Target):
     largest: float = Field(8.0, gt=0, le=100)
     """Distance, in units of the finest voxel, that counts as 1. Larger: wider margins are read."""
     head: str = "output"
-    """The head that learns it; with the activation `none` or `sigmoid`."""
+    """The head that learns it; with the activation `none`."""
 
     def margin(self, pitch: Voxel3) -> int:
         """As far as distances are told apart."""
