@@ -1,17 +1,12 @@
 """`cellflow models` teaches, and says in one line what is wrong with a model."""
 
-import sys
-from pathlib import Path
-
 import pytest
 from click.testing import CliRunner
 from running import cellflow
+from small_networks import BLOCK, save
 
 from cellflow.cli import cli
 from cellflow.core.errors import BadInput
-
-sys.path.append(str(Path(__file__).parent / "networks"))  # small_networks, which its tests share
-from small_networks import BLOCK, save
 
 
 def said(*arguments):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from small_networks import architecture, network
 
-from cellflow.networks.field import pooling, reach, stretches
+from cellflow.networks.field import _axes, _spans, pooling, reach, stretches
 from cellflow.networks.unet import UNet
 
 SEEN = [
@@ -27,20 +27,25 @@ NOISE = 1e-12
 """Differences by rounding, of 64 bits, in deviations of the prediction."""
 
 
-def measured(made, axis):
-    """How far a NaN put into one voxel spreads along an axis of z, y, x, over a whole period of positions."""
+def heard(made, axis, length, at):
+    """Which positions along an axis of z, y, x hear of a voxel: those that a NaN put into it spreads to."""
     a = made.architecture
-    dims, period = a.dims, pooling(a)
-    length = 2 * (reach(a)[axis] // period[axis] + 3) * period[axis]
-    extent = [length if i == axis else period[i] for i in range(3)][-dims:]
+    extent = [length if i == axis else pooling(a)[i] for i in range(3)][-a.dims :]
+    values = torch.zeros(1, 1, *extent)
+    values.index_fill_(axis - 3, torch.tensor([at]), torch.nan)
+    with torch.inference_mode():
+        (out,) = made(values).values()
+    others = tuple(i for i in range(out.ndim) if i != out.ndim + axis - 3)
+    return np.flatnonzero(out.isnan().numpy().any(axis=others))
+
+
+def measured(made, axis):
+    """The farthest that a voxel is heard along an axis, over a whole period of positions."""
+    period = pooling(made.architecture)[axis]
+    length = 2 * (reach(made.architecture)[axis] // period + 3) * period
     far = 0
-    for at in range(length // 2, length // 2 + period[axis]):
-        values = torch.zeros(1, 1, *extent)
-        values.index_fill_(values.ndim - 3 + axis, torch.tensor([at]), torch.nan)
-        with torch.inference_mode():
-            (out,) = made(values).values()
-        others = [i for i in range(out.ndim) if i != out.ndim - 3 + axis]
-        hit = np.flatnonzero(out.isnan().numpy().any(axis=tuple(others)))
+    for at in range(length // 2, length // 2 + period):
+        hit = heard(made, axis, length, at)
         assert 0 < hit[0] <= hit[-1] < length - 1
         far = max(far, at - hit[0], hit[-1] - at)
     return far
@@ -51,6 +56,18 @@ def test_reach_is_how_far_a_voxel_is_heard(more):
     made = network(**{"f_maps": 2, "layer_order": "bcr", **more})
     axes = range(3 - made.architecture.dims, 3)
     assert [reach(made.architecture)[i] for i in axes] == [measured(made, i) for i in axes]
+
+
+@pytest.mark.parametrize("more", SEEN, ids=str)
+def test_each_voxel_is_heard_where_the_intervals_say(more):
+    """Voxel by voxel along x, also at the ends, where the network adds zeros."""
+    made = network(**{"f_maps": 2, "layer_order": "bcr", **more})
+    axis = _axes(made.architecture)[-1]
+    length = 6 * axis.period
+    first, last = _spans(axis, length)
+    for at in (0, *range(3 * axis.period, 4 * axis.period), length - 1):
+        expected = np.flatnonzero((first <= at) & (at <= last))
+        assert np.array_equal(heard(made, 2, length, at), expected)
 
 
 def test_a_network_of_four_levels_reaches_51_voxels():

@@ -84,6 +84,7 @@ def test_our_own_file_beside_the_weights_says_all(tmp_path):
     assert found.description.normalisation.high == 98
     assert found.description.voxel_size_um == (0.5, 0.25, 0.25)
     assert found.description.about == "a toy"
+    assert load(path, normalisation={"name": "mean_std"}).description.normalisation.name == "mean_std"
 
 
 def test_the_config_wins_over_the_file(tmp_path):

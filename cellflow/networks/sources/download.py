@@ -121,6 +121,8 @@ def _append(answer: Answer, url: str, part: Path, tag: Path) -> None:
     if answer.status == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
         part.unlink()
         raise BadInput(f"{url}: the server sent another part than it was asked for; run the same again")
+    if not have:
+        part.unlink(missing_ok=True)  # before the tag changes: the old beginning is not of this version
     if etag := answer.headers.get("ETag"):
         _write(tag, etag)
     length = answer.headers.get("Content-Length", "")

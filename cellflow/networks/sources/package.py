@@ -1,7 +1,8 @@
 """BioImage.IO packages, read by bioimageio.spec: descriptions and weights; Python in them is never run.
 
 A package says which class its network is and with which arguments. If that class is one of ours by name
-(pytorch-3dunet's and PlantSeg's are), ours is built, and loading strictly proves that it is the same.
+(pytorch-3dunet's and PlantSeg's are), ours is built, and its weights must fit it strictly. Limit: what has no
+weights, such as the slope of an activation, is taken on trust.
 """
 
 import zipfile
