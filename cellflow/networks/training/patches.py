@@ -58,11 +58,14 @@ class Labelled:
     labels: Mapping[str, Readable]
     """`truth`, and `nuclei` where there are some."""
     ignore: int | None
+    """Label of voxels of which nothing is known."""
     offset: float
     scale: float
     """A network sees (raw - offset) / scale: statistics of the whole volume."""
     pitch: Voxel3
     """Voxel size along z, y, x in units of the finest."""
+    other: int | None = None
+    """Label of all cells of which only the border is known."""
 
     def image(self, box: Box) -> NDArray[np.float32]:
         """The normalised intensities of a box, mirrored where it leaves the volume."""
@@ -72,7 +75,8 @@ class Labelled:
     def labelled(self, box: Box) -> dict[str, Labels]:
         """The labels of a box by name, mirrored where it leaves the volume."""
         return {
-            name: patch_labels(self._around(volume, box), self.ignore) for name, volume in self.labels.items()
+            name: patch_labels(self._around(volume, box), self.ignore, self.other)
+            for name, volume in self.labels.items()
         }
 
     def _around(self, volume: Readable, box: Box) -> NDArray[Any]:
@@ -134,8 +138,8 @@ class Samples:
             return True
         name = "truth" if "truth" in volume.labels else "nuclei"
         found = volume.labels[name].read(box)
-        labelled = found > 0 if volume.ignore is None else (found > 0) & (found != volume.ignore)
-        return bool(labelled.mean() >= least)
+        unknown = [label for label in (0, volume.ignore, volume.other) if label is not None]
+        return bool(np.isin(found, unknown, invert=True).mean() >= least)
 
 
 def made(

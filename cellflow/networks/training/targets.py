@@ -21,7 +21,7 @@ from cellflow.core.grid import Triple
 from cellflow.core.schema import Schema, Voxel3
 from cellflow.core.smoothing import smooth, smoothing_radius
 from cellflow.networks.heads import Affinities, Head
-from cellflow.networks.training.labels import IGNORED, Labels, known_pairs, thick_boundary
+from cellflow.networks.training.labels import IGNORED, OTHER, Labels, known_pairs, thick_boundary
 from cellflow.networks.training.losses import BceDice, Loss, Mse
 
 Maps = tuple[NDArray[np.float32], NDArray[np.bool_]]
@@ -89,7 +89,7 @@ class ForegroundTarget(_Target):
     def maps(self, labels: Mapping[str, Labels], _pitch: Voxel3, _head: Head) -> Maps:
         """1 in cells, 0 in background."""
         cells = labels["truth"][None]
-        return (cells > 0).astype(np.float32), cells != IGNORED
+        return (cells > 0).astype(np.float32), cells >= 0
 
 
 class DistanceTarget(_Target):
@@ -117,7 +117,7 @@ class DistanceTarget(_Target):
         distance = boundary_distance(inside | ignored, pitch, self.largest)
         unknown = boundary_distance(~doubtful, pitch, self.largest) < distance
         values = np.where(inside, distance / np.float32(self.largest), np.float32(0))
-        return values[None], ~(unknown | ignored)[None]
+        return values[None], (~unknown & (cells >= 0))[None]
 
 
 class NucleiTarget(_Target):
@@ -162,4 +162,5 @@ def _boundary(labels: Labels, sigma: float, threshold: float) -> Maps:
     if not known.all():
         # Two voxels: one for the pairs, one for the smoothing. More would leave nothing of sparse labels.
         known = ~binary_dilation(~known, np.ones((3, 3, 3), bool), iterations=2)
+    known &= (labels != OTHER) | (thick > 0)
     return thick[None], known[None]
