@@ -1,8 +1,12 @@
-# What is wanted: a report of every sample, or a trained network. How each file is made stands in
-# workflows/rules.
+# What is wanted: a report of every sample, a trained network, or one that adapted itself. How each file is
+# made stands in workflows/rules.
 if "training" in config:
 
     include: "workflows/rules/training.smk"
+
+elif "selftraining" in config:
+
+    include: "workflows/rules/selftraining.smk"
 
 else:
 

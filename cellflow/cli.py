@@ -32,6 +32,7 @@ STAGES = (
     "scores",
     "report",
     "train",
+    "pick",
 )
 log = logging.getLogger("cellflow")
 
@@ -97,7 +98,7 @@ def params(stage: str) -> None:
     """List the parameters of STAGE: type and range, default, what turning it up does.
 
     STAGE: phantom, affinities, normalise, predict, supervoxels, graph, partition, clean, segment, scores,
-    report, train.
+    report, train, pick.
     """
     from cellflow.manual import manual
 

@@ -35,8 +35,8 @@ def manual(stage: str, params: type[BaseModel]) -> str:
 
 def _place(stage: str) -> str:
     """Where in a config the parameters stand."""
-    if stage == "train":
-        return "training:"
+    if stage in ("train", "pick"):
+        return {"train": "training:", "pick": "selftraining:"}[stage]
     return f"samples.NAME.{stage}:" if stage in ("phantom", "affinities") else f"stages.{stage}:"
 
 

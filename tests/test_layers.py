@@ -20,6 +20,7 @@ LEVELS = {
     "plan": 4,
     "models": 4,
     "training": 4,
+    "selftraining": 4,
     "train": 5,
     "cli": 6,
     "__main__": 7,

@@ -20,10 +20,10 @@ rule train:
         f"{TRAINING.folder}/train.json",
     log:
         f"{TRAINING.folder}/logs/train.log",
-    params:
-        job=TRAINING.job(),
     resources:
         gpu=int(TRAINING.training.device.startswith("cuda")),
+    params:
+        job=TRAINING.job(),
     shell:
         f"{quote(sys.executable)} -m cellflow run train {quote(str(TRAINING.folder))}"
         " --job {params.job:q} --log {log:q}"

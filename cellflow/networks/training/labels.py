@@ -9,7 +9,7 @@ IGNORED = -1
 """No loss here: the user's ignore label, and what lies beyond a volume or was turned in from beyond it."""
 
 OTHER = -2
-"""Not the cell next to it, and no more is known: its border with that cell is a boundary, in it is no loss."""
+"""Not the cell next to it, and no more is known: its border with that cell is a boundary, in it no loss."""
 
 Labels = NDArray[np.int32]
 

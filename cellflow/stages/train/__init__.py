@@ -15,12 +15,12 @@ from typing import IO, TYPE_CHECKING, Any
 from cellflow.engine import atomic
 from cellflow.engine.formats import fingerprint
 from cellflow.engine.stage import Context
-from cellflow.stages.train.params import Params
+from cellflow.stages.train.params import Params, Volumes
 
 if TYPE_CHECKING:
     from cellflow.networks.training.begin import Beginning
 
-__all__ = ["PRIVATE", "Params", "follow", "run", "stamp"]
+__all__ = ["PRIVATE", "Params", "Volumes", "follow", "run", "stamp"]
 
 PRIVATE = ("train", "check", "start", "device", "loaders")
 """Paths, and what has no part in the result."""
@@ -34,7 +34,8 @@ def stamp(p: Params) -> str:
         for role in ("raw", "truth", "nuclei")
         if getattr(volumes, role) is not None
     ]
-    paths = [Path(path) for path in [*sources, *([p.start] if p.start else [])]]
+    tables = [volumes.picks for volumes in (*p.train, *p.check) if volumes.picks]
+    paths = [Path(path) for path in [*sources, *tables, *([p.start] if p.start else [])]]
     return " ".join(fingerprint(path) for path in paths if path.exists())
 
 

@@ -22,6 +22,9 @@ class Volumes(Schema):
     """Cells, a number each; 0 is background."""
     nuclei: Source | None = None
     """Nuclei, a number each; for a head that finds them."""
+    picks: str | None = None
+    """Table (CSV) with columns `cell` and `picked`: only cells of `truth` with a 1 are learnt from, and the
+    borders of these with others. Default: all cells are."""
     ignore: int | None = None
     """Label under which nothing is known; 0 where only some cells were annotated. Default: none."""
     phantom: Phantom | None = None
@@ -31,7 +34,7 @@ class Volumes(Schema):
 
     @model_validator(mode="after")
     def _has_labels(self) -> Self:
-        given = [self.raw, self.truth, self.nuclei, self.ignore]
+        given = [self.raw, self.truth, self.nuclei, self.picks, self.ignore]
         if self.phantom is not None:
             if any(value is not None for value in given):
                 raise ValueError("expected phantom alone: it brings its own raw, truth and nuclei")

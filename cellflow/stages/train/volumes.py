@@ -17,9 +17,10 @@ from cellflow.engine.formats import Source, Volume, open_volume
 from cellflow.engine.stage import Context, Voxel
 from cellflow.engine.store import Array
 from cellflow.networks.normalisation import Normalisation
-from cellflow.networks.training.patches import Labelled
+from cellflow.networks.training.patches import Labelled, Readable
 from cellflow.networks.training.statistics import offset_and_scale
 from cellflow.stages.train.params import Params, Volumes
+from cellflow.stages.train.picks import OTHER_CELLS, picked
 
 KINDS: dict[str, tuple[str, store.Kind]] = {
     "raw": ("uint16", "intensity"),
@@ -27,8 +28,8 @@ KINDS: dict[str, tuple[str, store.Kind]] = {
     "nuclei": ("uint64", "labels"),
 }
 
-Listed = tuple[str, dict[str, Source], int | None]
-"""Where it stands in the config; its volumes; the ignore label."""
+Listed = tuple[str, dict[str, Source], Volumes]
+"""Where it stands in the config; its volumes; its record."""
 
 
 def prepare(context: Context, p: Params, normalisation: Normalisation) -> None:
@@ -52,7 +53,7 @@ def labelled(p: Params, role: str, scratch: Path) -> tuple[Labelled, ...]:
     """The prepared volumes to `train` on or to `check` with. Raises `BadInput` for what does not fit."""
     statistics = json.loads((scratch / "statistics.json").read_text())
     found = []
-    for where, sources, ignore in listed(p, role, scratch):
+    for where, sources, given in listed(p, role, scratch):
         opened = {name: open_volume(source) for name, source in sources.items()}
         raw = opened.pop("raw")
         for name, volume in opened.items():
@@ -61,7 +62,11 @@ def labelled(p: Params, role: str, scratch: Path) -> tuple[Labelled, ...]:
         finest = min(z, y, x)
         pitch = (z / finest, y / finest, x / finest)
         offset, scale = statistics[where]
-        found.append(Labelled(raw, opened, ignore, offset, scale, pitch))
+        labels: dict[str, Readable] = {**opened}
+        if given.picks is not None:
+            labels["truth"] = picked(opened["truth"], given.picks)
+        other = OTHER_CELLS if given.picks is not None else None
+        found.append(Labelled(raw, labels, given.ignore, offset, scale, pitch, other))
     return tuple(found)
 
 
@@ -78,14 +83,14 @@ def listed(p: Params, role: str, scratch: Path) -> Iterator[Listed]:
         where = f"training.{role}.{number}"
         if volumes.phantom is None:
             names = [name for name in KINDS if getattr(volumes, name) is not None]
-            yield where, {name: getattr(volumes, name) for name in names}, volumes.ignore
+            yield where, {name: getattr(volumes, name) for name in names}, volumes
             continue
         for seed in volumes.seeds:
             phantom = volumes.phantom.model_copy(update={"seed": seed})
             folder = _folder(scratch, phantom)
             voxel = phantom.voxel_size_um
             sources = {n: Source(path=str(folder / n), voxel_size_um=voxel) for n in KINDS}
-            yield f"{where} seed {seed}", sources, None
+            yield f"{where} seed {seed}", sources, volumes
 
 
 def _fits(where: str, volume: Volume, raw: Volume) -> None:
