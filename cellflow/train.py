@@ -1,6 +1,7 @@
 """`cellflow train`: train a network, in one process or in several."""
 # ruff: noqa: PLC0415 - a command imports what it needs: torch alone takes a second
 
+import os
 from pathlib import Path
 
 import click
@@ -29,12 +30,12 @@ def train(config: Path) -> None:
 
     chosen = load(config)
     made = chosen.folder / "train"
+    first = os.environ.get("RANK", "0") == "0"  # torchrun numbers its processes
     if chosen.done():
-        click.echo(f"{made / 'model.pytorch'}: was done before")
+        if first:
+            click.echo(f"{made / 'model.pytorch'}: was done before")
         return
-    from cellflow.networks.training import processes
-
-    if processes.rank():
+    if not first:
         stage.follow(chosen.folder, chosen.training)
         return
     execute(stage, chosen.stage(), workers=1)

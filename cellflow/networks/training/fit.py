@@ -9,6 +9,7 @@ the exception: on CPUs each process normalises its own share of the batch (on GP
 and so it learns a little differently.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,8 @@ def _shared(network: nn.Module, device: torch.device) -> nn.Module:
     """The network whose gradients are averaged over processes; the network itself with one process."""
     if processes.count() == 1:
         return network
+    # Of weights of one voxel: their layout is the same in memory, whatever their strides say.
+    warnings.filterwarnings("ignore", message="Grad strides do not match")
     if device.type == "cuda":
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     return DistributedDataParallel(network, device_ids=[device.index] if device.type == "cuda" else None)
