@@ -16,6 +16,7 @@ import click
 import cellflow
 from cellflow.core.errors import BadInput, BlocksFailed
 from cellflow.models import models
+from cellflow.train import train
 
 STAGES = (
     "phantom",
@@ -33,6 +34,8 @@ STAGES = (
     "segment",
     "scores",
     "report",
+    "train",
+    "pick",
 )
 log = logging.getLogger("cellflow")
 
@@ -98,7 +101,7 @@ def params(stage: str) -> None:
     """List the parameters of STAGE: type and range, default, what turning it up does.
 
     STAGE: phantom, graph_phantom, affinities, normalise, predict, supervoxels, nuclei, graph, partition,
-    reconcile, clean, segment, scores, report.
+    reconcile, clean, segment, scores, report, train, pick.
     """
     from cellflow.manual import manual
 
@@ -221,6 +224,7 @@ def summary(folders: tuple[Path, ...]) -> None:
 
 
 cli.add_command(models)
+cli.add_command(train)
 
 
 def main() -> None:

@@ -39,7 +39,8 @@ def _plain(name: str) -> str:
     return name
 
 
-def _no_braces(path: str) -> str:
+def plain_path(path: str) -> str:
+    """The path, if a workflow can use it. Raises `ValueError`."""
     if set("{}*?[]") & set(path):
         raise ValueError("expected a path without { } * ? [ ], which stand for other things in a workflow")
     return path
@@ -123,7 +124,7 @@ class Stages(Schema):
 class Config(Schema):
     """A whole run."""
 
-    results: Annotated[str, Field(min_length=1), AfterValidator(_no_braces)]
+    results: Annotated[str, Field(min_length=1), AfterValidator(plain_path)]
     """Folder for everything that is made; relative to the working folder."""
     samples: Annotated[dict[Annotated[str, AfterValidator(_plain)], Sample], Field(min_length=1)]
     """Specimens by name; each is segmented on its own, side by side."""
@@ -300,11 +301,15 @@ def from_mapping(content: object, where: str) -> Config:
 
 def load(path: Path) -> Config:
     """The configuration in a YAML file. Raises `BadInput`."""
+    return from_mapping(read_yaml(path), str(path))
+
+
+def read_yaml(path: Path) -> object:
+    """What a YAML file holds. Raises `BadInput`."""
     try:
-        content = yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text())
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror}; check the path") from error
     except yaml.YAMLError as error:
         problem = str(error).replace("\n", " ")
         raise BadInput(f"{path}: is not YAML: {problem:.200}") from error
-    return from_mapping(content, str(path))
