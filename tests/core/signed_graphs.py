@@ -31,11 +31,15 @@ def rows_of(interactions):
     ]
 
 
-def signed_graph(seed, most=9, largest=3):
-    """A number of nodes and random rows; a few weights only, so that most are tied with others."""
+def signed_graph(seed, most=9, largest=3, degree=None):
+    """A number of nodes and random rows; a few weights only, so that most are tied with others.
+
+    A node has about `degree` rows, or a row with a third of the others at least.
+    """
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, most + 1))
-    density, near, repelled = rng.uniform(0.3, 1), rng.choice([0.5, 0.8, 1]), rng.integers(0, largest + 1)
+    density = rng.uniform(0.3, 1) if degree is None else degree / n
+    near, repelled = rng.choice([0.5, 0.8, 1]), rng.integers(0, largest + 1)
     pairs = [pair for pair in combinations(range(n), 2) if rng.random() < density]
     ranks = rng.permutation(3 * len(pairs))
     return n, interactions_of(

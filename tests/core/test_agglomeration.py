@@ -58,13 +58,16 @@ def test_in_parts_it_is_the_same_as_at_once(pace, linkage, cannot_link, drawn, s
             assert in_parts(n, rows, linkage, cuts, cannot_link=cannot_link).tolist() == expected
 
 
+@paces
 @certain_ways
-def test_larger_graphs_come_out_the_same_in_parts(linkage, cannot_link):
-    for seed in range(4):
-        n, rows = signed_graph(seed, 120, 20)
-        group = np.random.default_rng(seed).integers(0, 6, n)
-        found = in_parts(n, rows, linkage, [group, group // 3], cannot_link=cannot_link)
+def test_larger_graphs_come_out_the_same_in_parts(pace, linkage, cannot_link):
+    # The last ones are rare: far evidence or a frozen node that nothing attracts decides.
+    for seed in (*range(30), 86, 135, 169, 307, 364):
+        n, rows = signed_graph(seed, 80, 20, degree=10)
+        group = np.random.default_rng(seed).integers(0, 4, n)
         whole = agglomerate(n, rows, linkage, cannot_link=cannot_link).labels
+        with only(pace):
+            found = in_parts(n, rows, linkage, [group, group // 2], cannot_link=cannot_link)
         assert found.tolist() == whole.tolist()
 
 
