@@ -40,7 +40,8 @@ class Learning(Schema):
     stop_after: int | None = Field(None, ge=1)
     """End when so many epochs brought no better network. Default: never."""
     save_every: int = Field(500, ge=1)
-    """Steps between saves, besides one at the end of each epoch: what a kill can cost."""
+    """Steps between saves, besides one at the end of each epoch: what a kill can cost. With several processes
+    there are only those at the end."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Numbers that convolutions calculate with. `bfloat16` and `float16` (for GPUs) are faster, take less
     memory and round."""
