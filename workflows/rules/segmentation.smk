@@ -20,7 +20,9 @@ def boundaries_and_mask(wildcards):
 def nuclei_volume(wildcards):
     """Where nuclei are: labels, or a probability map."""
     roles = CONFIG.sources(wildcards.sample)
-    return [receipt(f"ingest-{r}").format(**wildcards) for r in ("nuclei", "nuclei_probability") if r in roles]
+    return [
+        receipt(f"ingest-{r}").format(**wildcards) for r in ("nuclei", "nuclei_probability") if r in roles
+    ]
 
 
 def known_nuclei(wildcards):
