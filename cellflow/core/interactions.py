@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from cellflow.core.costs import signed_weights
 from cellflow.core.errors import BadInput
 from cellflow.core.graphs import Graph
 from cellflow.core.linkage import (
@@ -148,7 +149,7 @@ def joined(edges: I64, columns: Columns, linkage: Linkage) -> Interactions:
 
 
 def _rows(graph: Graph, beta: float, linkage: Linkage, rank: I64, *, local: bool) -> Interactions:
-    attraction = np.rint(((1.0 - graph.boundary) - beta) * SCALE)
+    attraction = np.rint(signed_weights(graph.boundary, beta) * SCALE)
     size = np.maximum(np.rint(graph.sizes), 1) if linkage in ("mean", "sum") else np.ones(len(attraction))
     weight = attraction * size
     # In doubles, before anything can wrap around; the exact sums are looked at again.

@@ -12,7 +12,8 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import PydanticCustomError
 
 from cellflow.core.errors import BadInput
 from cellflow.core.graphs import Graph
@@ -22,8 +23,21 @@ I64 = NDArray[np.int64]
 
 Quantile = Annotated[str, Field(pattern=r"^q(0(\.\d+)?|1(\.0+)?)$")]
 """q0 to q1."""
-Beta = Annotated[float, Field(gt=0, lt=1)] | Quantile
-Threshold = Annotated[float, Field(ge=0, le=1)] | Quantile
+
+
+def _one_message(value: object, check: ValidatorFunctionWrapHandler) -> float | str:
+    """The value if it passes. Else pydantic would complain of each of the two kinds on its own."""
+    try:
+        found: float | str = check(value)
+    except ValidationError as error:
+        raise PydanticCustomError(
+            "threshold", "Expected a number between 0 and 1, or a quantile of the edges such as q0.8"
+        ) from error
+    return found
+
+
+Beta = Annotated[Annotated[float, Field(gt=0, lt=1)] | Quantile, WrapValidator(_one_message)]
+Threshold = Annotated[Annotated[float, Field(ge=0, le=1)] | Quantile, WrapValidator(_one_message)]
 
 MIDDLE = 0.5
 """What stands for a quantile where there is no edge to take it of."""

@@ -12,7 +12,7 @@ class Agglomerate(Agglomerating):
     The two segments with the weakest boundary between them are merged first, their boundaries to others
     combined by `linkage`, as long as a boundary is below `threshold` (in steps of 2^-24); equal boundaries
     are taken in the order of the edges. Long-range pairs count once they are combined with an edge. About
-    0.1 kB of memory per edge, one thread; 0.2 s per million edges. Source: as GASP with beta = 1 -
+    0.15 kB of memory per edge, one thread; 0.2 s per million edges. Source: as GASP with beta = 1 -
     threshold, Bailoni et al., CVPR 2022.
     """
 

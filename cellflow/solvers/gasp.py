@@ -13,7 +13,7 @@ class Gasp(Agglomerating):
     An edge weighs `(1 - boundary) - beta`, in steps of 2^-24. The edge of the largest positive weight is
     contracted, parallel edges are combined by `linkage`, until no positive weight is left; equal weights
     are taken in the order of the edges. Long-range pairs are evidence like edges, but are merged for only
-    once they are combined with an edge. About 0.1 kB of memory per edge, one thread; 0.2 s (`mean`) to 1 s
+    once they are combined with an edge. About 0.15 kB of memory per edge, one thread; 0.2 s (`mean`) to 1 s
     per million edges. Source: Bailoni et al., CVPR 2022.
     """
 

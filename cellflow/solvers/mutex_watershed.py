@@ -13,7 +13,7 @@ class MutexWatershed(Agglomerating):
     ties by their place in the graph: a positive one merges its two segments unless they are mutually
     exclusive, a negative one makes them so, a zero does nothing. Edge sizes play no part. A long-range
     pair that repels does so like an edge, one that attracts does once its segments touch. Computed as
-    agglomeration by the strongest evidence, which is the same. About 0.1 kB of memory per edge, one
+    agglomeration by the strongest evidence, which is the same. About 0.15 kB of memory per edge, one
     thread; 0.5 s per million edges. Sources: Wolf et al., TPAMI 2020; Bailoni et al., CVPR 2022.
     """
 

@@ -17,7 +17,7 @@ from signed_graphs import (
     signed_graphs,
 )
 
-from cellflow.core.agglomeration import agglomerate, rounds, unfinished
+from cellflow.core.agglomeration import agglomerate, solve, unfinished
 from cellflow.core.errors import BadInput
 
 WAYS = [(linkage, cannot_link) for linkage in LINKAGES for cannot_link in (False, True)]
@@ -30,7 +30,7 @@ paces = pytest.mark.parametrize("pace", [0, 2**60], ids=["one by one", "in round
 def only(pace):
     """Rows one by one from the first round on, or rounds until nothing is certain any more."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rounds, "WORTHWHILE", pace)
+        patch.setattr(solve, "WORTHWHILE", pace)
         yield
 
 

@@ -60,5 +60,14 @@ def test_values_that_miss_the_range_by_rounding_count_at_its_ends():
 )
 def test_other_texts_are_refused(wrong):
     for kind in (Beta, Threshold):
-        with pytest.raises(ValidationError):
+        with pytest.raises(
+            ValidationError, match=r"1 validation error(.|\n)*a quantile of the edges such as q0\.8"
+        ):
             TypeAdapter(kind).validate_python(wrong)
+
+
+def test_the_ends_are_thresholds_and_no_betas():
+    for value in (0, 1):
+        assert TypeAdapter(Threshold).validate_python(value) == value
+        with pytest.raises(ValidationError, match="Expected a number between 0 and 1"):
+            TypeAdapter(Beta).validate_python(value)

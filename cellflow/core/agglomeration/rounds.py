@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from cellflow.core.linkage import FORBIDDEN, LOCAL, MIN, ROW, SUM, combine, stronger
+from cellflow.core.linkage import FORBIDDEN, LOCAL, MIN, ROW, combine, stronger
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -29,9 +29,6 @@ U8 = NDArray[np.uint8]
 Rows = NDArray[Any]
 
 FREE, HELD, FROZEN = 0, 1, 2
-
-WORTHWHILE = 2048
-"""Passing over so many rows takes as long as one merge takes on its own, roughly."""
 
 
 class Rule(NamedTuple):
@@ -52,24 +49,30 @@ class Clusters(NamedTuple):
     """For each original node a smaller one of its cluster; the smallest is its own."""
 
 
-def certain(rows: Rows, clusters: Clusters, rule: Rule) -> tuple[Rows, Clusters, list[I64]]:
-    """What is left when all is merged that certainly is, or when it goes on too slowly for whole passes.
+class Round(NamedTuple):
+    """What a round has left, and what it has done."""
 
-    Also the ranks of the pairs that were forbidden. No rows are left where nothing can happen any more.
+    rows: Rows
+    clusters: Clusters
+    forbidden: I64
+    """Ranks of the rows whose pairs were forbidden."""
+    merges: int
+
+
+def merge_certain(rows: Rows, clusters: Clusters, rule: Rule) -> Round:
+    """One round. No rows are left where nothing can happen any more; a round that does nothing is the last.
+
+    Not for sums. Linear in rows, about 10 ns each; takes as much memory as the rows.
     """
-    n, forbidden = clusters.smallest.size, []
-    while rows.size and rule.linkage != SUM:
-        best, waits = _strongest(rows, n, rule.linkage), np.zeros(n, np.uint8)
-        ranks = _forbid(rows, best, clusters.state, waits) if rule.cannot_link else np.empty(0, np.int64)
-        into, merges = _pair(rows, best, clusters.state, waits)
-        forbidden.append(ranks)
-        if rule.partial and not merges and not ranks.size:
-            rows = rows[:0]
-            break
-        rows, n = _contract(rows, best, into, clusters, rule)
-        if (merges + ranks.size) * WORTHWHILE < rows.size:
-            break
-    return rows, Clusters(clusters.smallest[:n], clusters.state[:n], clusters.parent), forbidden
+    n = clusters.smallest.size
+    best, waits = _strongest(rows, n, rule.linkage), np.zeros(n, np.uint8)
+    forbidden = _forbid(rows, best, clusters.state, waits) if rule.cannot_link else np.empty(0, np.int64)
+    into, merges = _pair(rows, best, clusters.state, waits)
+    if rule.partial and not merges and not forbidden.size:
+        return Round(rows[:0], clusters, forbidden, 0)
+    rows, n = _contract(rows, best, into, clusters, rule)
+    left = Clusters(clusters.smallest[:n], clusters.state[:n], clusters.parent)
+    return Round(rows, left, forbidden, merges)
 
 
 @njit(cache=True, nogil=True)
