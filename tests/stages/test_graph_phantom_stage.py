@@ -47,6 +47,7 @@ def test_the_files_hold_the_graph_of_the_whole(folder):
         "contacts": int(made.edges.size.sum()),
         "cells": np.unique(made.truth).size,
         "ranges": 2,
+        "nodes_per_range": 8192,
         "quantiles": [],
     }
 
