@@ -1,0 +1,24 @@
+"""The device that a config names, or one line that says why not."""
+
+import torch
+
+from cellflow.core.errors import BadInput
+
+
+def device_of(name: str) -> torch.device:
+    """The device of this name: `cpu`, `cuda`, `cuda:1`; `auto` is the first GPU, or the CPU without one.
+
+    Raises `BadInput` for a GPU that is not there: who asks for one is not left waiting for a CPU.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, colon, number = name.partition(":")
+    if name != "cpu" and (kind != "cuda" or (colon and not number.isdecimal())):
+        raise BadInput(f"device: found {name!r}, expected auto, cpu, cuda or cuda:NUMBER")
+    visible = torch.cuda.device_count() if kind == "cuda" and torch.cuda.is_available() else 0
+    if kind == "cuda" and int(number or 0) >= visible:
+        raise BadInput(
+            f"device: found {name}, expected a GPU that is visible here (there are {visible}); "
+            "use cpu, or check the driver, the job's GPUs and CUDA_VISIBLE_DEVICES"
+        )
+    return torch.device(kind, int(number or 0)) if kind == "cuda" else torch.device("cpu")
