@@ -1,9 +1,9 @@
 """A lower bound on the energy of every partition, from cycles that none can satisfy.
 
-A cycle with one repulsive edge costs at least the smallest absolute cost on it: either one of its attractive
-edges is cut, or none, and then the repulsive one is not cut either. Cycles that share no cost add up: iterated
-cycle packing, Lange et al., ICML 2018. Here a solution says where to look. Every such cycle goes through an
-edge that the solution pays for, and closes the gap by all that it costs if it goes through only one.
+A cycle with one repulsive edge costs at least the smallest absolute cost on it: either one of its
+attractive edges is cut, or none, and then the repulsive one is not cut either. Cycles that share no cost add
+up: iterated cycle packing, Lange et al., ICML 2018. Here a solution says where to look. Every such cycle goes
+through an edge that the solution pays for, and closes the gap by all that it costs if it meets only one.
 """
 
 from typing import NamedTuple
@@ -139,4 +139,4 @@ def _use(p: Packing, e: int, end: int) -> int:
     while p.origin[state] != NONE:
         p.left[p.edge[state]] -= least
         state = p.origin[state]
-    return least
+    return int(least)

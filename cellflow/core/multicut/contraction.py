@@ -6,7 +6,7 @@ edges, and the table keeps entries of pairs that are gone, until they are met or
 has to be searched in order to be deleted.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -69,7 +69,7 @@ def join(state: Contraction, e: int, changed: I32) -> int:
     at, n_changed = state.head[gone], 0
     while at != NONE:
         row, here = state.row[at], at
-        first = row.u in (gone, ~gone)  # a dead edge has the complements of its ends
+        first = max(row.u, ~row.u) == gone  # a dead edge has the complements of its ends
         at = row.after_u if first else row.after_v
         if row.u < 0:
             continue
@@ -143,7 +143,7 @@ def _fill(state: Contraction, edges: I32, cost: I64) -> None:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _hash(u: int, v: int) -> Any:
+def _hash(u: int, v: int) -> np.uint64:
     """32 bits for a pair of nodes in either order."""
     key = ((np.uint64(min(u, v)) << HALF) | np.uint64(max(u, v))) * GOLDEN
     return (key ^ (key >> np.uint64(29))) & LOW
@@ -170,7 +170,7 @@ def _find(state: Contraction, u: int, v: int) -> int:
             e = np.int64(entry & LOW) - 1
             row = state.row[e]
             if (row.u == u and row.v == v) or (row.u == v and row.v == u):
-                return e
+                return int(e)
         at = (at + ONE) & mask
     return NONE
 

@@ -14,8 +14,8 @@ from cellflow.core.multicut.heap import pop, push, replace_first, room
 from cellflow.core.multicut.neighbours import Neighbours
 from cellflow.core.multicut.signed import I32, I64
 
-PATIENCE = 10
-"""Moves that a series goes on without a new best: ten find nearly all that fifty do, in less time."""
+PATIENCE = 50
+"""Moves that a series goes on without a new best, at most."""
 
 
 class Search(NamedTuple):
@@ -30,6 +30,8 @@ class Search(NamedTuple):
     awake: I32
     """The last round in which a cluster has to be looked at."""
     seen: I64
+    patience: int
+    """What a series may lose before it is given up."""
     piece: I32
     """With lifted edges: the piece of its cluster that a node is in."""
 
@@ -43,7 +45,7 @@ def exchange(s: Search, x: int, y: int, pair: int) -> tuple[I32, int, int]:
     heap, size, joint = _border(s, x, y, pair)
     moves, n_moves, total = np.empty(64, np.int32), 0, 0
     best_moves, best = 0, 0
-    while size > 0 and n_moves - best_moves <= PATIENCE:
+    while size > 0 and n_moves - best_moves <= PATIENCE and best - total <= s.patience:
         gain, v = heap[0, 0], heap[0, 1]
         if s.moved[v] == pair or s.gain[v] > gain:
             size = pop(heap, size)

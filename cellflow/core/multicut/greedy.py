@@ -3,13 +3,26 @@
 import numpy as np
 from numba import njit
 
-from cellflow.core.multicut.contraction import Contraction, contraction, join, roots
+from cellflow.core.multicut.contraction import Contraction, contraction, join
 from cellflow.core.multicut.heap import before, pop, push, replace_first, room
 from cellflow.core.multicut.signed import I32, I64, SignedGraph, segments
 
 
 def greedy(graph: SignedGraph) -> I64:
-    """Segments `(n_nodes,)`, numbered by smallest node, between which no local edge attracts.
+    """Segments `(n_nodes,)`, numbered by smallest node, between which no local edge attracts."""
+    return after(graph, joins(graph))
+
+
+def after(graph: SignedGraph, joined: I32) -> I64:
+    """Segments `(n_nodes,)`, numbered by smallest node, once these edges have been joined."""
+    wanted = np.zeros(len(graph.edges), np.bool_)
+    wanted[joined] = True
+    labels: I64 = segments(graph.n_nodes, graph.edges, wanted, np.zeros(graph.n_nodes, np.int64))
+    return labels
+
+
+def joins(graph: SignedGraph) -> I32:
+    """The edges that greedy contraction joins, in that order.
 
     Local edges are contracted by falling cost, parallel ones added up; of equal costs the edge with the
     smaller number comes first, and an edge that stands for several has the smallest of their numbers. Without
@@ -23,16 +36,15 @@ def greedy(graph: SignedGraph) -> I64:
     # Most edges are joined, or gone, at the cost they began with: sorted once, they need no heap.
     order = candidates[np.argsort(-graph.cost[candidates], kind="stable")]
     del attractive, candidates
-    state = contraction(graph)
-    _contract(state, order, graph.cost[order])
-    labels: I64 = segments(graph.n_nodes, graph.edges, graph.local, roots(state))
-    return labels
+    joined: I32 = _contract(contraction(graph), order, graph.cost[order])
+    return joined
 
 
 @njit(cache=True, nogil=True)
-def _contract(state: Contraction, order: I32, cost: I64) -> None:
+def _contract(state: Contraction, order: I32, cost: I64) -> I32:
     """Contract all there is; `order` are the edges that attract at first, by falling cost."""
     heap, size, at = np.empty((1024, 2), np.int64), 0, 0
+    joined, n_joined = np.empty(state.parent.size, np.int32), 0
     changed = np.empty(16, np.int32)
     while size > 0 or at < order.size:
         if size == 0 or (at < order.size and before(cost[at], order[at], heap[0, 0], heap[0, 1])):
@@ -55,9 +67,12 @@ def _contract(state: Contraction, order: I32, cost: I64) -> None:
         longest = min(state.degree[state.row[e].u], state.degree[state.row[e].v])
         if changed.size < longest:
             changed = np.empty(2 * longest, np.int32)
+        joined[n_joined] = e
+        n_joined += 1
         for k in range(join(state, e, changed)):
             other = changed[k]
             risen = state.row[other].cost
             if risen > 0 and (state.local.size == 0 or state.local[other]):
                 heap = room(heap, size)
                 size = push(heap, size, risen, np.int64(other))
+    return joined[:n_joined]

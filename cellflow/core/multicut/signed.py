@@ -6,17 +6,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from cellflow.core.errors import BadInput
-
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
-F64 = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-SCALE_BITS = 32
-"""Costs of graphs that are solved in parts are multiplied by two to this power: every part must do alike."""
-LARGEST_SUM = 2**61
-"""No sum of absolute costs may reach this, so that no gain of a move overflows."""
 NO_FLAGS = np.empty(0, np.bool_)
 
 
@@ -25,36 +18,13 @@ class SignedGraph:
     """Rows `(u, v)` of `edges` with u < v < n_nodes < 2**31, unique, and an int64 cost for each.
 
     `local` says which edges connect segments; empty if all of them do. A record, not a check: who makes one
-    sees to it.
+    sees to it, and that absolute costs sum to less than 2**62, so that nothing overflows.
     """
 
     n_nodes: int
     edges: I32
     cost: I64
     local: Flags = field(default_factory=lambda: NO_FLAGS)
-
-
-def fixed_point(costs: F64, bits: int = SCALE_BITS) -> I64:
-    """Costs times 2**bits, rounded to int64 (halves to even).
-
-    Raises `BadInput` if a cost is not finite, or if sums of them could overflow.
-    """
-    total = float(np.abs(costs).sum()) * 2.0**bits
-    if not total < LARGEST_SUM:  # NaN is caught here too
-        raise BadInput(
-            f"multicut costs: expected finite costs with a sum of absolute values below "
-            f"{LARGEST_SUM / 2**bits:g}, found {total / 2.0**bits:g}; scale them down"
-        )
-    whole: I64 = np.rint(np.ldexp(costs, bits)).astype(np.int64)
-    return whole
-
-
-def finest_bits(costs: F64) -> int:
-    """The largest number of bits, but one, at which `fixed_point` takes these costs; at most 1000."""
-    total = float(np.abs(costs).sum())
-    if not 0 < total < np.inf:
-        return SCALE_BITS
-    return int(min(60 - np.ceil(np.log2(total)), 1000))
 
 
 @njit(cache=True, nogil=True)
