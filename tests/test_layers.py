@@ -40,7 +40,7 @@ OWNERS = {
     "bioimageio": ("cellflow/networks/sources/package.py",),
     "loguru": ("cellflow/networks/sources/package.py",),
     "urllib": ("cellflow/networks/sources/download.py",),
-    "bioimage_cpp": ("cellflow/core", "cellflow/solvers"),
+    "bioimage_cpp": (),
     "snakemake": (),
     "click": ("cellflow/cli.py", "cellflow/manual.py", "cellflow/models.py", "cellflow/train.py"),
     "yaml": ("cellflow/config.py", "cellflow/cli.py", "cellflow/manual.py", "cellflow/networks/sources"),

@@ -18,15 +18,15 @@ from cellflow.core.multicut.signed import I64, SignedGraph, energy, segments
 def fused(graph: SignedGraph, solutions: Sequence[I64], rounds: int) -> I64:
     """Segments `(n_nodes,)`, numbered by smallest node, with an energy no higher than that of any solution.
 
-    Those that the `solutions` agree on are solved, from the cheapest of them and from their own greedy
-    contraction, and then improved node by node. `solutions` are segments, numbered by smallest node.
+    The pieces that the `solutions` agree on are joined and moved whole, from the cheapest solution and from
+    greedy contraction of the pieces. `solutions` are segments, numbered by smallest node.
     """
     pieces = agreement(graph, solutions)
     rest = aggregated(graph, pieces, count(pieces))
     cheapest = min((of_pieces(labels, pieces) for labels in solutions), key=lambda found: _cut(rest, found))
     starts = [cheapest, greedy(rest)]
     best = min((kernighan_lin(rest, start, rounds) for start in starts), key=lambda found: _cut(rest, found))
-    return kernighan_lin(graph, best[pieces], rounds)
+    return best[pieces]
 
 
 def agreement(graph: SignedGraph, solutions: Sequence[I64]) -> I64:

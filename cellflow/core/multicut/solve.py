@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from cellflow.core.multicut.bound import packed
 from cellflow.core.multicut.fusion import fused
 from cellflow.core.multicut.greedy import greedy
+from cellflow.core.multicut.kernighan_lin import kernighan_lin
 from cellflow.core.multicut.proposals import proposal
 from cellflow.core.multicut.signed import I64, SignedGraph, energy, lowest
+
+
+TOGETHER = 2
+"""Proposals that are fused at once. One by one takes longer; of many, the pieces that they agree on get so
+small that whole ones are moved no more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +30,15 @@ class Solution:
 def solve(graph: SignedGraph, proposals: int, rounds: int, others: Sequence[I64] = ()) -> Solution:
     """A solution with an energy no higher than that of greedy contraction, nor than that of `others`.
 
-    `proposals` of them are fused with these, then moved by Kernighan-Lin for as many `rounds` at most.
-    `others` are segments, numbered 0.. by smallest node.
+    All of these are fused, then `proposals`, a few at a time, and at last nodes are moved one by one; each
+    with as many `rounds` of Kernighan-Lin at most. `others` are segments, numbered 0.. by smallest node.
     """
     first = greedy(graph)
-    found = fused(graph, [first, *others, *(proposal(graph, seed) for seed in range(proposals))], rounds)
+    found = fused(graph, [first, *others], rounds) if others else first
+    for start in range(0, proposals, TOGETHER):
+        seeds = range(start, min(start + TOGETHER, proposals))
+        found = fused(graph, [found, *(proposal(graph, seed) for seed in seeds)], rounds)
+    found = kernighan_lin(graph, found, rounds)
     return Solution(
         found,
         energy(graph.edges, graph.cost, found),
