@@ -10,7 +10,6 @@ from cellflow.core.multicut.kernighan_lin import kernighan_lin
 from cellflow.core.multicut.proposals import proposal
 from cellflow.core.multicut.signed import I64, SignedGraph, energy, lowest
 
-
 TOGETHER = 2
 """Proposals that are fused at once. One by one takes longer; of many, the pieces that they agree on get so
 small that whole ones are moved no more."""
