@@ -22,9 +22,10 @@ class LiftedMulticut(Schema):
 
     Pairs that nuclei put together or apart cost `weight` times the largest cost of an edge; long-range pairs
     of affinities cost as edges do, times `long_range`. Segments are connected through edges, whatever
-    speaks for it. NP-hard: the best by the sum of all costs of greedy contraction, the plain multicut, and
-    Kernighan-Lin moves from these and from one segment; no random numbers. About 0.4 kB of memory an
-    edge and 0.24 kB a pair, one thread. Sources: Horňáková et al., ICML 2017; Keuper et al., ICCV 2015.
+    speaks for it. NP-hard: greedy contraction, the plain multicut and one segment are fused with solutions of
+    noisy costs, then moved by Kernighan-Lin; the energy is no higher than that of any of the first three. No
+    random numbers but hashes. About 0.1 kB of memory an edge or pair, one thread. Sources: Horňáková et al.,
+    ICML 2017; Keuper et al., ICCV 2015; Beier et al., CVPR 2015.
     """
 
     name: Literal["lifted_multicut"] = "lifted_multicut"

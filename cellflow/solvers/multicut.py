@@ -25,9 +25,9 @@ class Multicut(Stepwise):
 
     The energy is the sum of the costs of the cut edges, in steps of 2^-24 of a voxel pair. `facts` hold it,
     that of greedy contraction, which it never exceeds, and a lower bound that no partition goes below.
-    NP-hard: the result is a local optimum, some hundredths of a percent above the bound in tissue. About
-    0.25 kB of memory per edge, one thread; 2 s per million edges of a graph with cells in it. A graph in
-    parts is joined where solutions of each part agree, away from its border.
+    NP-hard: the result is a local optimum, some hundredths of a percent above the bound in tissue. No random
+    numbers but hashes. About 0.1 kB of memory per edge, one thread; 2 s per million edges of a graph with
+    cells in it. A graph in parts is joined where solutions of each part agree, away from its border.
     Sources: greedy additive edge contraction and Kernighan-Lin with joins, Keuper et al., ICCV 2015; fusion
     moves, Beier et al., CVPR 2015; cycle packing, Lange et al., ICML 2018.
     """
