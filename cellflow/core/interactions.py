@@ -38,6 +38,8 @@ Columns = tuple[I64, I64, I64, Flags, Flags]
 
 SCALE = 2.0**24
 """The weight of a voxel pair that attracts with all it has: probabilities have steps of 6e-8."""
+COST_SCALE = 2.0**20
+"""The weight of a voxel pair that costs 1 to cut: costs reach 7 and more, and sums grow large."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,21 +103,22 @@ def of_graph(
     numbers = np.arange(len(graph.edges) + len(further.edges))
     near, far = ranks or (numbers[: len(graph.edges)], numbers[len(graph.edges) :])
     sized = linkage in ("mean", "sum")
-    found = _rows(graph, signed_weights(graph.boundary, beta), near, sized=sized, local=True)
+    found = _rows(graph, signed_weights(graph.boundary, beta) * SCALE, near, sized=sized, local=True)
     if not far.size:
         return found
-    more = _rows(further, signed_weights(further.boundary, beta), far, sized=sized, local=False)
+    more = _rows(further, signed_weights(further.boundary, beta) * SCALE, far, sized=sized, local=False)
     return merged([found, more], linkage)
 
 
 def of_costs(graph: Graph, beta: float, rank: I64 | None = None, *, sized: bool) -> Interactions:
-    """What it costs to cut the edges of a graph (`multicut_costs`), in steps of 2^-24, for the linkage sum.
+    """What it costs to cut the edges of a graph (`multicut_costs`), in steps of 2^-20, for the linkage sum.
 
     Multiplied by the size (rounded, at least 1) if `sized`. Long-range pairs are left out. `rank` are the
     numbers of the edges in a larger graph that this one is a part of.
     """
     numbers = np.arange(len(graph.edges)) if rank is None else rank
-    return _rows(graph, multicut_costs(graph.boundary, beta), numbers, sized=sized, local=True)
+    costs = multicut_costs(graph.boundary, beta) * COST_SCALE
+    return _rows(graph, costs, numbers, sized=sized, local=True)
 
 
 def merged(parts: Sequence[Interactions], linkage: Linkage) -> Interactions:
@@ -164,7 +167,7 @@ def joined(edges: I64, columns: Columns, linkage: Linkage) -> Interactions:
 
 
 def _rows(graph: Graph, attraction: F64, rank: I64, *, sized: bool, local: bool) -> Interactions:
-    attraction = np.rint(attraction * SCALE)
+    attraction = np.rint(attraction)
     size = np.maximum(np.rint(graph.sizes), 1) if sized else np.ones(len(attraction))
     weight = attraction * size
     # In doubles, before anything can wrap around; the exact sums are looked at again.

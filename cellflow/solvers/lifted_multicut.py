@@ -11,6 +11,7 @@ from cellflow.core.graphs import Graph, Partition, connected, partition
 from cellflow.core.multicut.signed import SignedGraph, energy
 from cellflow.core.multicut.solve import solve
 from cellflow.core.schema import Schema
+from cellflow.core.thresholds import Beta, resolved_beta, statistics
 from cellflow.solvers.multicut import Multicut
 
 F64 = NDArray[np.float64]
@@ -29,8 +30,9 @@ class LiftedMulticut(Schema):
     """
 
     name: Literal["lifted_multicut"] = "lifted_multicut"
-    beta: float = Field(0.5, gt=0, lt=1)
-    """Boundary bias: turning it up cuts more (over-segments), turning it down merges more."""
+    beta: Beta = 0.5
+    """Boundary bias: turning it up cuts more (over-segments), turning it down merges more. Or a quantile of
+    the edges such as q0.8: those with a boundary above that of 80 % of them repel; turned up it cuts less."""
     size_weighted: bool = True
     """Multiply costs by edge size / largest edge size, so that large contacts count more than small ones."""
     weight: float = Field(5.0, gt=0)
@@ -44,8 +46,9 @@ class LiftedMulticut(Schema):
 
     def __call__(self, graph: Graph) -> Partition:
         """Partition of `graph` with an energy no higher than that of its plain multicut."""
-        costs = multicut_costs(graph.boundary, self.beta, graph.sizes if self.size_weighted else None)
-        pairs, lifted = self._lifted(graph, costs)
+        beta = resolved_beta(self.beta, statistics(graph).counts)
+        costs = multicut_costs(graph.boundary, beta, graph.sizes if self.size_weighted else None)
+        pairs, lifted = self._lifted(graph, costs, beta)
         costs, pairs, lifted = _apart(graph, costs, pairs, lifted)
         scale = _scale(costs, lifted)
         signed = SignedGraph(
@@ -55,7 +58,7 @@ class LiftedMulticut(Schema):
             np.arange(len(costs) + len(lifted)) < len(costs),
         )
         plain = Multicut(
-            beta=self.beta,
+            beta=beta,
             size_weighted=self.size_weighted,
             proposals=self.proposals,
             iterations=self.iterations,
@@ -69,9 +72,9 @@ class LiftedMulticut(Schema):
             "energy_lower_bound": found.lower_bound,
         }
         rounded = {name: round(value / scale, 6) for name, value in facts.items()}
-        return partition(graph, found.labels, lifted=len(lifted), **rounded)
+        return partition(graph, found.labels, lifted=len(lifted), **rounded, beta=beta)
 
-    def _lifted(self, graph: Graph, costs: F64) -> tuple[I64, F64]:
+    def _lifted(self, graph: Graph, costs: F64, beta: float) -> tuple[I64, F64]:
         """All pairs beside the edges, each once, and what it costs to cut them."""
         pairs, values = [np.empty((0, 2), np.int64)], [np.empty(0)]
         if graph.lifted is not None:
@@ -81,7 +84,7 @@ class LiftedMulticut(Schema):
             further = graph.long_range
             sizes = further.sizes / graph.sizes.max(initial=1) if self.size_weighted else 1.0
             pairs.append(further.edges)
-            values.append(self.long_range * sizes * multicut_costs(further.boundary, self.beta))
+            values.append(self.long_range * sizes * multicut_costs(further.boundary, beta))
         every, row = np.unique(np.concatenate(pairs), axis=0, return_inverse=True)
         total: F64 = np.bincount(row.ravel(), np.concatenate(values), len(every)).astype(np.float64)
         return every, total

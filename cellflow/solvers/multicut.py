@@ -8,7 +8,7 @@ from pydantic import Field
 
 from cellflow.core.agglomeration import Agglomeration
 from cellflow.core.graphs import Graph, Partition, partition
-from cellflow.core.interactions import SCALE, Interactions, of_costs
+from cellflow.core.interactions import COST_SCALE, Interactions, of_costs
 from cellflow.core.linkage import Linkage
 from cellflow.core.multicut.bound import packed
 from cellflow.core.multicut.reduce import certain
@@ -23,7 +23,7 @@ I64 = NDArray[np.int64]
 class Multicut(Stepwise):
     """Minimum cost multicut: solutions of greedy contraction are fused, then moved by Kernighan-Lin.
 
-    The energy is the sum of the costs of the cut edges, in steps of 2^-24 of a voxel pair. `facts` hold it,
+    The energy is the sum of the costs of the cut edges, in steps of 2^-20 of a voxel pair. `facts` hold it,
     that of greedy contraction, which it never exceeds, and a lower bound that no partition goes below.
     NP-hard: the result is a local optimum, some hundredths of a percent above the bound in tissue. No random
     numbers but hashes. About 0.1 kB of memory per edge, one thread; 2 s per million edges of a graph with
@@ -86,7 +86,7 @@ class Multicut(Stepwise):
     def summary(self, measured: dict[str, int], seen: Statistics) -> dict[str, float]:
         """Energies in the units of the costs."""
         largest = max(round(float(seen.largest)), 1) if self.size_weighted else 1
-        return {name: round(value / (SCALE * largest), 6) for name, value in measured.items()}
+        return {name: round(value / (COST_SCALE * largest), 6) for name, value in measured.items()}
 
     def __call__(self, graph: Graph) -> Partition:
         """Partition of `graph` with an energy no higher than that of greedy contraction."""

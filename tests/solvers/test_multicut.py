@@ -39,9 +39,9 @@ def optimum(graph, solver):
 def test_the_energy_lies_between_the_optimum_and_the_greedy_energy(graph):
     solver = Multicut()
     result = solver(graph)
-    assert result.facts["energy"] == pytest.approx(energy(graph, solver, result.labels), abs=1e-6)
-    assert result.facts["energy_lower_bound"] <= optimum(graph, solver) + 1e-6
-    assert optimum(graph, solver) <= result.facts["energy"] + 1e-6
+    assert result.facts["energy"] == pytest.approx(energy(graph, solver, result.labels), abs=1e-5)
+    assert result.facts["energy_lower_bound"] <= optimum(graph, solver) + 1e-5
+    assert optimum(graph, solver) <= result.facts["energy"] + 1e-5
     assert result.facts["energy"] <= result.facts["energy_greedy"]
 
 
@@ -49,7 +49,7 @@ def test_most_small_graphs_are_solved_to_the_optimum():
     solver, solved = Multicut(size_weighted=False), 0
     for seed in range(100):
         graph = random_graph(seed, 7)
-        solved += solver(graph).facts["energy"] < optimum(graph, solver) + 1e-6
+        solved += solver(graph).facts["energy"] < optimum(graph, solver) + 1e-5
     assert solved >= 95
 
 

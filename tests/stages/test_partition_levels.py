@@ -111,7 +111,7 @@ def test_the_energy_that_groups_add_up_is_that_of_their_segments(cells):
     made, solver = graph_and_truth(PHANTOM)[0], Multicut()
     costs = solver.interactions(made).weight
     u, v = parts[1:][made.edges.T]
-    expected = costs[u != v].sum() / 2**24 / made.sizes.max()
+    expected = costs[u != v].sum() / 2**20 / made.sizes.max()
     assert said["energy"] == pytest.approx(expected, abs=1e-6)
 
 

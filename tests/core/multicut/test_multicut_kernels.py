@@ -208,6 +208,10 @@ def test_a_part_joins_nothing_beside_what_is_frozen(number, share):
     assert found.tolist() == made_of(graph, found).tolist()
 
 
+def test_a_part_without_nodes_joins_nothing():
+    assert certain(graph_of(0, []), np.zeros(0, bool), 2, 9).tolist() == []
+
+
 def test_a_part_joins_much_where_nothing_is_frozen():
     graph = noisy_cells(5)
     assert certain(graph, np.zeros(graph.n_nodes, bool), 2, 9).max() < graph.n_nodes / 5
