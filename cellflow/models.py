@@ -25,7 +25,7 @@ def _examples(*lines: str) -> str:
     return "\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in lines)])
 
 
-@click.group(epilog="""
+@click.group(short_help="Trained networks: which there are, which can be used.", epilog="""
 \b
 Examples:
   cellflow models list

@@ -1,6 +1,8 @@
 """Imports point down only, and each outside world is known to the files that are made for it."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ LEVELS = {
     "summary": 3,
     "manual": 3,
     "plan": 4,
+    "models": 4,
     "cli": 5,
     "__main__": 6,
 }
@@ -25,11 +28,15 @@ OWNERS = {
     "zarr": ("cellflow/engine",),
     "h5py": ("cellflow/engine/formats",),
     "tifffile": ("cellflow/engine/formats",),
-    "torch": ("cellflow/networks",),
+    # What a config or a command needs of a network starts without torch, which takes a second.
+    "torch": tuple(f"cellflow/networks/{n}.py" for n in ("blocks", "unet", "checkpoint", "device", "model")),
+    "bioimageio": ("cellflow/networks/sources/package.py",),
+    "loguru": ("cellflow/networks/sources/package.py",),
+    "urllib": ("cellflow/networks/sources/download.py",),
     "bioimage_cpp": ("cellflow/core", "cellflow/solvers"),
     "snakemake": (),
-    "click": ("cellflow/cli.py", "cellflow/manual.py"),
-    "yaml": ("cellflow/config.py", "cellflow/cli.py", "cellflow/manual.py"),
+    "click": ("cellflow/cli.py", "cellflow/manual.py", "cellflow/models.py"),
+    "yaml": ("cellflow/config.py", "cellflow/cli.py", "cellflow/manual.py", "cellflow/networks/sources"),
 }
 
 
@@ -99,6 +106,13 @@ def test_every_file_has_a_place_in_the_house():
         ("engine/store.py", "from cellflow.solvers import Solver", "above or beside"),
         ("engine/store.py", "import dask", "must not know"),
         ("solvers/gasp.py", "import torch", "must not know"),
+        ("stages/predict.py", "def f():\n    import torch", "must not know"),
+        ("engine/stage.py", "from torch import nn", "must not know"),
+        ("cli.py", "import torch.nn", "must not know"),
+        ("networks/spec.py", "import torch", "must not know"),
+        ("networks/sources/listed.py", "import torch", "must not know"),
+        ("networks/unet.py", "from cellflow.engine.store import Storage", "above or beside"),
+        ("networks/model.py", "from urllib.request import urlopen", "must not know"),
         ("config.py", "import snakemake", "must not know"),
     ],
 )
@@ -114,9 +128,37 @@ def test_what_is_allowed_is_not_complained_of(tmp_path):
         "stages/graph.py": "import cellflow\nfrom cellflow.engine.stage import Context\nimport numpy",
         "engine/cluster.py": "def f():\n    from distributed import Client",
         "cli.py": "from cellflow.config import load",
+        "networks/unet.py": "import torch\nfrom cellflow.core.grid import Triple",
     }
     for place, text in good.items():
         file = tmp_path / "cellflow" / place
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     assert violations(tmp_path) == []
+
+
+def test_what_is_on_the_way_to_a_command_starts_without_torch():
+    """Every module of the package but those that own torch, and `models list`, in one fresh process."""
+    modules = [
+        file.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+        for file in sorted((ROOT / "cellflow").rglob("*.py"))
+        if file.relative_to(ROOT).as_posix() not in OWNERS["torch"] and file.stem != "__main__"
+    ]
+    script = f"""
+import sys
+from importlib import import_module
+for name in {modules}:
+    import_module(name)
+    assert "torch" not in sys.modules, name
+from click.testing import CliRunner
+from cellflow.cli import cli
+for arguments in (["--help"], ["models", "list"], ["models", "check", "--help"], ["params", "predict"]):
+    assert CliRunner().invoke(cli, arguments).exit_code == 0
+    assert "torch" not in sys.modules, arguments
+import cellflow.networks.model
+assert "torch" in sys.modules
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert found.returncode == 0, found.stderr

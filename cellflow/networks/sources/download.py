@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError, URLError
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 from urllib.request import Request, urlopen
 
 import cellflow
@@ -40,9 +40,9 @@ def cache_folder() -> Path:
 
 def place(url: str) -> Path:
     """Where the file of an address lies in the cache; files of one folder there share one here."""
-    parts = urlsplit(url)
-    folder = hashlib.sha256(url.rpartition("/")[0].encode()).hexdigest()[:16]
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", unquote(parts.path).rpartition("/")[2]).lstrip(".")
+    above, _, last = url.rpartition("/")
+    folder = hashlib.sha256(above.encode()).hexdigest()[:16]
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", unquote(last))[-100:].lstrip(".")
     return cache_folder() / folder / (name or "model")
 
 
@@ -121,6 +121,8 @@ def _append(answer: Answer, url: str, part: Path, tag: Path) -> None:
     if answer.status == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
         part.unlink()
         raise BadInput(f"{url}: the server sent another part than it was asked for; run the same again")
+    if not have:
+        part.unlink(missing_ok=True)  # before the tag changes: the old beginning is not of this version
     if etag := answer.headers.get("ETag"):
         _write(tag, etag)
     length = answer.headers.get("Content-Length", "")

@@ -1,12 +1,14 @@
 """What a source hands on: where the weights lie, and all that is known of them."""
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader, BytesIO
 from pathlib import Path
 
+from cellflow.core.errors import BadInput
 from cellflow.core.schema import Voxel3
 from cellflow.networks.architecture import Architecture
 from cellflow.networks.normalisation import Normalisation
@@ -40,5 +42,11 @@ class Found:
             with self.weights.open("rb") as file:
                 yield file
         else:
+            yield BytesIO(self._unpacked(self.member))
+
+    def _unpacked(self, member: str) -> bytes:
+        try:
             with zipfile.ZipFile(self.weights) as archive:
-                yield BytesIO(archive.read(self.member))
+                return archive.read(member)
+        except (KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            raise BadInput(f"{self.where}: cannot be unpacked ({error}); get the package again") from error

@@ -1,11 +1,11 @@
 """BioImage.IO packages, read by bioimageio.spec: descriptions and weights; Python in them is never run.
 
 A package says which class its network is and with which arguments. If that class is one of ours by name
-(pytorch-3dunet's and PlantSeg's are), ours is built, and loading strictly proves that it is the same.
+(pytorch-3dunet's and PlantSeg's are), ours is built, and its weights must fit it strictly. Limit: what has no
+weights, such as the slope of an activation, is taken on trust.
 """
 
 import zipfile
-from importlib.util import find_spec
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -65,13 +65,13 @@ def package(path: Path, spec: ModelSpec) -> Found:
 
 
 def _described(path: Path) -> Any:  # noqa: ANN401 - one of the library's records, of either format
-    if find_spec("bioimageio") is None or find_spec("bioimageio.spec") is None:
+    try:
+        from bioimageio.spec import InvalidDescr, load_description  # noqa: PLC0415 - a second, and optional
+        from loguru import logger  # noqa: PLC0415 - comes with it
+    except ImportError as error:
         raise BadInput(
             f"{path}: is a BioImage.IO package; to read it, pip install 'cellflow-volumes[bioimageio]'"
-        )
-    from bioimageio.spec import InvalidDescr, load_description  # noqa: PLC0415 - a second, and optional
-    from loguru import logger  # noqa: PLC0415 - comes with it
-
+        ) from error
     logger.disable("bioimageio")
     try:
         found = load_description(path.absolute(), perform_io_checks=False)
