@@ -216,8 +216,7 @@ class Config(Schema):
 
     def _agrees(self, receipt: dict[str, Any], stage: str, sample: str) -> bool:
         wanted = json.loads(self.job(stage, sample))
-        for name in [n for n in wanted["params"] if n not in receipt["params"]]:
-            del wanted["params"][name]  # what a receipt does not repeat, such as a path
+        wanted["params"] = _told(wanted["params"], receipt["params"])
         return all(receipt[name] == wanted[name] for name in ("params", "storage", "version"))
 
     def check(self, where: str) -> None:
@@ -235,6 +234,13 @@ class Config(Schema):
                     raise BadInput(f"{where}: samples.{sample}.{role}: {error}") from error
             _same_shape(volumes, f"{where}: samples.{sample}")
             self.storage.fitted(self.shape(sample))
+
+
+def _told(wanted: Any, told: Any) -> Any:  # noqa: ANN401 - parameters as JSON
+    """Without what a receipt does not repeat, such as a path."""
+    if not (isinstance(wanted, dict) and isinstance(told, dict)):
+        return wanted
+    return {name: _told(value, told[name]) for name, value in wanted.items() if name in told}
 
 
 def _same_shape(volumes: dict[str, Volume], where: str) -> None:

@@ -76,7 +76,8 @@ class Sample:
             after = (*after, "ingest-mask")
         if name == "supervoxels" and "boundaries" not in self.volumes:
             after = ("predict",)
-        return Job(name, self.folder, self.params.get(name) or MODULES[name].Params(), self.storage, after)
+        p, private = self.params.get(name) or MODULES[name].Params(), getattr(MODULES[name], "PRIVATE", ())
+        return Job(name, self.folder, p, self.storage, after, private=private)
 
     def run(self, *names: str) -> dict[str, dict]:
         """The receipts of these stages."""
@@ -155,7 +156,7 @@ def on_dask(dask_pool, monkeypatch):
     """Stages run their blocks on the shared cluster."""
 
     @contextmanager
-    def shared(workers):
+    def shared(workers, **more):
         yield dask_pool
 
     monkeypatch.setattr(stage_engine, "executor", shared)

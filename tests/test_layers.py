@@ -29,7 +29,9 @@ OWNERS = {
     "h5py": ("cellflow/engine/formats",),
     "tifffile": ("cellflow/engine/formats",),
     # What a config or a command needs of a network starts without torch, which takes a second.
-    "torch": tuple(f"cellflow/networks/{n}.py" for n in ("blocks", "unet", "checkpoint", "device", "model")),
+    "torch": tuple(
+        f"cellflow/networks/{n}.py" for n in ("blocks", "unet", "checkpoint", "device", "model", "session")
+    ),
     "bioimageio": ("cellflow/networks/sources/package.py",),
     "loguru": ("cellflow/networks/sources/package.py",),
     "urllib": ("cellflow/networks/sources/download.py",),

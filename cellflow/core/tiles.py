@@ -43,7 +43,9 @@ class Tile:
     @property
     def crop(self) -> Box:
         """The voxels that are kept, in coordinates of outer."""
-        z, y, x = (slice(k.start - o.start, k.stop - o.start) for k, o in zip(self.kept, self.outer, strict=True))
+        z, y, x = (
+            slice(k.start - o.start, k.stop - o.start) for k, o in zip(self.kept, self.outer, strict=True)
+        )
         return z, y, x
 
     @property
@@ -85,11 +87,18 @@ class Lattice:
         """The largest tile, for the memory plan."""
         return self[0].outer_shape
 
+    @property
+    def computed(self) -> int:
+        """Voxels that a network is given in all, those of halos as often as they are."""
+        axes = zip(self.shape, self.period, self.margin, self.counts, strict=True)
+        return prod(round_up(n, p) + 2 * m * h for n, p, h, m in axes)
+
     def __len__(self) -> int:
         return prod(self.counts)
 
     def __iter__(self) -> Iterator[Tile]:
-        return (self._tile(at) for at in product(*map(range, self.counts)))
+        z, y, x = map(range, self.counts)
+        return (self._tile(at) for at in product(z, y, x))
 
     def __getitem__(self, number: int) -> Tile:
         z, y, x = np.unravel_index(number, self.counts)
@@ -97,8 +106,8 @@ class Lattice:
 
     def owned(self, box: Box) -> list[Tile]:
         """The tiles whose first voxel lies in a box: boxes that share no voxel share no tile."""
-        ranges = (range(-(-b.start // c), -(-b.stop // c)) for b, c in zip(box, self.core, strict=True))
-        return [self._tile(at) for at in product(*ranges)]
+        z, y, x = (range(-(-b.start // c), -(-b.stop // c)) for b, c in zip(box, self.core, strict=True))
+        return [self._tile(at) for at in product(z, y, x)]
 
     def touching(self, box: Box) -> list[Tile]:
         """The tiles that have a say in a box."""
@@ -106,7 +115,8 @@ class Lattice:
         for b, c, v, m in zip(box, self.core, self.overlap, self.counts, strict=True):
             first, last = (b.start - v // 2) // c, -(-(b.stop + v // 2) // c)
             ranges.append(range(max(0, first), min(m, last)))
-        return [self._tile(at) for at in product(*ranges)]
+        z, y, x = ranges
+        return [self._tile(at) for at in product(z, y, x)]
 
     def divides(self, starts: Iterable[Iterable[int]]) -> bool:
         """Whether no core crosses a face of blocks that start at these voxels along z, y, x."""
@@ -123,16 +133,15 @@ class Lattice:
         at = np.arange(kept.start, kept.stop)
         own = self._bare_weight(axis, k, at, profile)
         around = [j for j in (k - 1, k, k + 1) if 0 <= j < self.counts[axis]]
-        total = sum(self._bare_weight(axis, j, at, profile) for j in around)
-        return (own / total).astype(np.float32)
+        total = np.sum([self._bare_weight(axis, j, at, profile) for j in around], axis=0)
+        found: NDArray[np.float32] = (own / total).astype(np.float32)
+        return found
 
     def _bare_weight(self, axis: int, k: int, at: NDArray[np.int64], profile: Profile) -> NDArray[np.float64]:
         core, overlap = self.core[axis], self.overlap[axis]
         distance = np.abs(at - (k * core + (core - 1) / 2))
         inside = distance < (core + overlap) / 2
-        if profile == "average":
-            return inside.astype(np.float64)
-        sigma = (core + overlap) / 4
+        sigma = np.inf if profile == "average" else (core + overlap) / 4
         found: NDArray[np.float64] = inside * np.exp(-0.5 * (distance / sigma) ** 2)
         return found
 
@@ -176,7 +185,7 @@ def filled(values: NDArray[Any], corner: Triple, outer: Ranges, shape: Triple) -
 
     A view where nothing is mirrored.
     """
-    inside = all(0 <= at.start and at.stop <= n for at, n in zip(outer, shape, strict=True))
+    inside = all(at.start >= 0 and at.stop <= n for at, n in zip(outer, shape, strict=True))
     if inside:
         z, y, x = (slice(at.start - c, at.stop - c) for at, c in zip(outer, corner, strict=True))
         return values[z, y, x]

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,23 @@ MEMORY = {"MALLOC_ARENA_MAX": "1"}
 
 SILENT = {"DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical"}
 """What a block raises is in the journal; Dask would print it once more. Read as Dask is imported."""
+
+
+GPU_EACH = """import os
+def dask_setup(worker):
+    seen = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
+    number = int(worker.name)
+    os.environ["CUDA_VISIBLE_DEVICES"] = seen[number] if seen else str(number)
+"""
+"""Run by each worker before anything else: of the GPUs that the job sees, it sees the one of its number."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who does the work of a stage: so many processes, each with a GPU of its own or all without."""
+
+    processes: int
+    gpu_each: bool = False
 
 
 class SerialExecutor(Executor):
@@ -61,11 +79,12 @@ def _settle(outcome: Future[Any], asked: Any) -> None:  # noqa: ANN401 - a `dist
 
 
 @contextmanager
-def executor(workers: int) -> Iterator[Executor]:
+def executor(workers: int, *, gpu_each: bool = False) -> Iterator[Executor]:
     """An executor over `workers` processes; one worker is this process itself.
 
-    Workers listen on loopback only, behind TLS with certificates that live as long as the cluster, so
-    that no other user of the machine can hand them work.
+    With `gpu_each`, a worker sees one GPU and no two the same. Workers listen on loopback only, behind TLS
+    with certificates that live as long as the cluster, so that no other user of the machine can hand them
+    work.
     """
     if workers <= 1:
         yield SerialExecutor()
@@ -75,7 +94,7 @@ def executor(workers: int) -> Iterator[Executor]:
     from distributed import Client, LocalCluster  # noqa: PLC0415
 
     with (
-        dask.config.set(_settings()),
+        dask.config.set(_settings(gpu_each=gpu_each)),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -90,7 +109,9 @@ def executor(workers: int) -> Iterator[Executor]:
         yield DaskExecutor(client, workers)
 
 
-def _settings() -> dict[str, Any]:
+def _settings(*, gpu_each: bool) -> dict[str, Any]:
+    # Ctrl-C reaches the whole terminal group; the stage ends its workers, which need not complain.
+    preload = ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"]
     return {
         "distributed.nanny.pre-spawn-environ": THREADS
         | MEMORY
@@ -98,8 +119,7 @@ def _settings() -> dict[str, Any]:
         "distributed.scheduler.allowed-failures": 3,
         "distributed.scheduler.worker-saturation": 1.0,  # a dying worker takes one block with it, not two
         "distributed.worker.multiprocessing-method": "spawn",
-        # Ctrl-C reaches the whole terminal group; the stage ends its workers, which need not complain.
-        "distributed.worker.preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
+        "distributed.worker.preload": [*preload, GPU_EACH] if gpu_each else preload,
         "distributed.scheduler.http.routes": [],
         "distributed.worker.http.routes": [],
         "distributed.admin.tick.limit": "1 minute",

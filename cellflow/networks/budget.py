@@ -35,8 +35,8 @@ def tile_bytes(a: Architecture, outer: Triple, batch: int, precision: str) -> in
 def chosen_core(a: Architecture, bare: Lattice, budget: int, batch: int, precision: str) -> Triple:
     """The core for which least is computed in vain, of those whose tiles need at most `budget` bytes.
 
-    `bare` is the lattice of the `smallest` cores. The choice depends on volume, network and
-    budget alone. Sides are one or three times a power of two of the period, so that they tend to divide blocks.
+    `bare` is the lattice of the `smallest` cores. The choice depends on volume, network and budget alone.
+    Sides are one or three times a power of two of the period, so that they tend to divide blocks.
     """
     core = list(bare.core)
     while True:

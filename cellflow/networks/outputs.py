@@ -1,4 +1,4 @@
-"""What is kept of a network's predictions: maps of one channel each, and affinities with their offsets."""
+"""What is kept of a network's predictions, maps of one channel each and affinities, and how they are made."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,6 +8,8 @@ from cellflow.core.errors import BadInput
 from cellflow.core.grid import Triple
 from cellflow.networks.heads import Affinities, Embeddings, Head
 
+Precision = Literal["float32", "bfloat16", "float16"]
+Flips = Literal["none", "x", "yx", "zyx"]
 Volume = Literal["boundaries", "foreground", "nuclei_probability"]
 
 MAPS: dict[str, Volume] = {
@@ -47,6 +49,17 @@ class Outputs:
         return reach(self.offsets) if self.embedded else (0, 0, 0)
 
 
+@dataclass(frozen=True)
+class Setting:
+    """How a network is used."""
+
+    outputs: Outputs
+    device: str = "cpu"
+    precision: Precision = "float32"
+    flips: Flips = "none"
+    compile: bool = False
+
+
 def outputs_of(
     heads: tuple[Head, ...], channel: int, offsets: tuple[Triple, ...], push: float, where: str
 ) -> Outputs:
@@ -73,7 +86,7 @@ def outputs_of(
     if "boundary" not in by_name:
         said = ", ".join(by_name).replace("output", "something unnamed")
         raise BadInput(
-            f"{where}: found that it predicts {said}, expected boundary, affinities or embeddings; if it does, "
-            "say so: predictor.head: {name: boundary}"
+            f"{where}: predicts {said}, expected boundary, affinities or embeddings; if it does predict "
+            "boundaries, say so: predictor.head: {name: boundary}"
         )
     return Outputs(maps)

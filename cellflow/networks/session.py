@@ -1,15 +1,15 @@
-"""A network at work in a process: loaded once, in a thread of its own, so that tiles are made ready meanwhile.
+"""A network at work: loaded once a process, in a thread of its own, so that tiles are made ready meanwhile.
 
 The same tile gives the same bits whatever is computed before, beside or after it in the same batch size: one
 thread, one kind of convolution. torch would choose between two by the size of a batch, and one of them is
 several times slower on small tiles.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, combinations
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,26 +19,12 @@ from torch import Tensor, nn
 from cellflow.core.errors import BadInput
 from cellflow.core.grid import Box
 from cellflow.networks.model import Model, load_model
-from cellflow.networks.outputs import Outputs
+from cellflow.networks.outputs import Flips, Outputs, Setting
 from cellflow.networks.spec import ModelSpec
-
-Precision = Literal["float32", "bfloat16", "float16"]
-Flips = Literal["none", "x", "yx", "zyx"]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How a network is used."""
-
-    outputs: Outputs
-    device: str = "cpu"
-    precision: Precision = "float32"
-    flips: Flips = "none"
-    compile: bool = False
 
 
 class Session:
-    """A model that predicts batches of tiles, one after the other, in the order in which they are handed in."""
+    """A model that predicts batches of tiles, one after the other, in the order they are handed in."""
 
     def __init__(self, spec: ModelSpec, setting: Setting) -> None:
         self.setting = setting
@@ -46,48 +32,62 @@ class Session:
         self.model: Model = self._thread.submit(_loaded, spec, setting).result()
         self._network: Any = torch.compile(self.model.network) if setting.compile else self.model.network
 
-    def submit(
-        self, images: NDArray[np.float32], crop: Box, *, as_bytes: bool = True
-    ) -> "Future[NDArray[Any]]":
-        """The maps (n, channel, z, y, x) of the cropped tiles, from normalised images (n, z, y, x).
+    @property
+    def device_bytes(self) -> int | None:
+        """Memory of the GPU; None on a CPU."""
+        if self.model.device.type == "cpu":
+            return None
+        return int(torch.cuda.get_device_properties(self.model.device).total_memory)
 
-        Bytes: probability x 255. The future raises `MemoryError` if the device is too small, `BadInput` if
-        what is predicted is no number.
+    def submit(
+        self, images: NDArray[np.float32], crops: Sequence[Box], *, as_bytes: bool = True
+    ) -> "Future[list[NDArray[Any]]]":
+        """The maps (channel, z, y, x) of a crop of each tile, from normalised images (n, z, y, x).
+
+        Bytes: probability x 255. Images beyond the last crop only fill the batch. The future raises
+        `MemoryError` if the device is too small, `BadInput` if what is predicted is no number.
         """
         batch = torch.from_numpy(np.ascontiguousarray(images))[:, None]
         if self.model.device.type == "cuda":
             batch = batch.pin_memory()
-        return self._thread.submit(self._predicted, batch, crop, as_bytes)
+        return self._thread.submit(self._predicted, batch, crops, as_bytes)
 
-    def _predicted(self, batch: Tensor, crop: Box, as_bytes: bool) -> NDArray[Any]:
+    @torch.inference_mode()
+    def _predicted(self, batch: Tensor, crops: Sequence[Box], as_bytes: bool) -> list[NDArray[Any]]:
         try:
-            with torch.inference_mode():
-                found = self._maps(batch.to(self.model.device, non_blocking=True), crop)
-                if as_bytes:
-                    found = (found * 255).round_().to(torch.uint8)
-                made: NDArray[Any] = found.cpu().numpy()
+            found = self._maps(batch.to(self.model.device, non_blocking=True), crops)
+            if as_bytes:
+                found = [(maps * 255).round_().to(torch.uint8) for maps in found]
+            return [maps.cpu().numpy() for maps in found]
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
+            if self.model.device.type == "cuda":
+                torch.cuda.empty_cache()
             raise MemoryError(f"tile of {tuple(batch.shape[2:])}: {error}") from error
-        return made
 
-    def _maps(self, batch: Tensor, crop: Box) -> Tensor:
-        """The mean over all flips, between 0 and 1."""
+    def _maps(self, batch: Tensor, crops: Sequence[Box]) -> list[Tensor]:
+        """The means over all flips, between 0 and 1."""
         first, *others = _turns(self.setting.flips)
-        total = self._turned(batch, first, crop)
+        total = self._turned(batch, first, crops)
         for axes in others:
-            total += self._turned(batch, axes, crop)
-        if not bool(total.isfinite().all()):
+            for maps, more in zip(total, self._turned(batch, axes, crops), strict=True):
+                maps.add_(more)
+        if not all(bool(maps.isfinite().all()) for maps in total):
             raise BadInput(
                 "model: predicts NaN or infinity, expected numbers; check predictor.normalisation, or take "
                 "predictor.precision float32 or bfloat16"
             )
-        return total.div_(1 + len(others))
+        return [maps.div_(1 + len(others)) for maps in total]
 
-    def _turned(self, batch: Tensor, axes: tuple[int, ...], crop: Box) -> Tensor:
-        made = self._forward(batch.flip(axes))
-        return taken({name: maps.flip(axes) for name, maps in made.items()}, self.setting.outputs, crop)
+    def _turned(self, batch: Tensor, axes: tuple[int, ...], crops: Sequence[Box]) -> list[Tensor]:
+        made = self._forward(batch.flip(axes) if axes else batch)
+        if axes:
+            made = {name: maps.flip(axes) for name, maps in made.items()}
+        return [
+            taken({name: maps[i] for name, maps in made.items()}, self.setting.outputs, crop)
+            for i, crop in enumerate(crops)
+        ]
 
     def _forward(self, batch: Tensor) -> dict[str, Tensor]:
         """Each head's prediction (n, c, z, y, x) in float32."""
@@ -100,7 +100,7 @@ class Session:
         with torch.autocast(self.model.device.type, getattr(torch, self.setting.precision), enabled=half):
             made: dict[str, Tensor] = self._network(batch)
         if flat:
-            made = {name: maps.unflatten(0, (n, z)).movedim(1, 2) for name, maps in made.items()}
+            made = {name: maps.reshape(n, z, *maps.shape[1:]).movedim(1, 2) for name, maps in made.items()}
         return {name: maps.float() for name, maps in made.items()}
 
 
@@ -111,13 +111,13 @@ def session(spec: ModelSpec, setting: Setting) -> Session:
 
 
 def taken(made: dict[str, Tensor], outputs: Outputs, crop: Box) -> Tensor:
-    """The wanted maps (n, channel, *crop) of heads (n, c, z, y, x), between 0 and 1."""
-    found = [made[head][(slice(None), slice(c, c + 1), *crop)] for _, head, c in outputs.maps]
+    """The wanted maps (channel, *crop) of a tile's heads (c, z, y, x), between 0 and 1."""
+    found = [made[head][(slice(c, c + 1), *crop)] for _, head, c in outputs.maps]
     if outputs.embedded:
         found.append(_nearness(made["embeddings"], outputs, crop))
     elif outputs.offsets:
-        found.append(made["affinities"][(slice(None), slice(None), *crop)])
-    return torch.cat(found, dim=1).clamp_(0, 1)
+        found.append(made["affinities"][(slice(None), *crop)])
+    return torch.cat(found).clamp_(0, 1)
 
 
 def _nearness(points: Tensor, outputs: Outputs, crop: Box) -> Tensor:
@@ -125,13 +125,13 @@ def _nearness(points: Tensor, outputs: Outputs, crop: Box) -> Tensor:
 
     Source: SPOCO, arXiv 2103.14572.
     """
-    here, far = points[(slice(None), slice(None), *crop)], 2 * outputs.push
+    here, far = points[(slice(None), *crop)], 2 * outputs.push
     found = []
     for step in outputs.offsets:
         there = tuple(slice(c.start + d, c.stop + d) for c, d in zip(crop, step, strict=True))
-        distance = (here - points[(slice(None), slice(None), *there)]).norm(dim=1)
+        distance = (here - points[(slice(None), *there)]).norm(dim=0)
         found.append(((far - distance) / far).clamp_(min=0).square_())
-    return torch.stack(found, dim=1)
+    return torch.stack(found)
 
 
 class OneDnn(nn.Module):
@@ -147,7 +147,8 @@ class OneDnn(nn.Module):
         if torch.is_autocast_enabled("cpu"):
             found: Tensor = c(x)
             return found
-        return torch.mkldnn_convolution(x, c.weight, c.bias, c.padding, c.stride, c.dilation, c.groups)
+        padding = [k // 2 for k in c.kernel_size]  # the only padding of these networks
+        return torch.mkldnn_convolution(x, c.weight, c.bias, padding, c.stride, c.dilation, c.groups)
 
 
 def _loaded(spec: ModelSpec, setting: Setting) -> Model:
@@ -156,9 +157,10 @@ def _loaded(spec: ModelSpec, setting: Setting) -> Model:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     model = load_model(spec, setting.device)
-    if model.device.type == "cpu" and torch.backends.mkldnn.is_available():
+    if model.device.type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         _with_one_dnn(model.network)
-    model.network.to(memory_format=_format(model))
+    network: Any = model.network  # whose type knows no memory formats
+    network.to(memory_format=_format(model))
     return model
 
 
