@@ -15,6 +15,7 @@ from cellflow.core.phantom import Phantom
 from cellflow.core.schema import Schema, checked
 from cellflow.engine.formats import Source, Volume, fingerprint, open_volume
 from cellflow.engine.store import Storage
+from cellflow.stages import predict
 from cellflow.stages.affinities import Affinities, open_channels
 from cellflow.stages.clean import Params as Clean
 from cellflow.stages.graph import Params as Graph
@@ -84,6 +85,21 @@ class Stages(Schema):
     segment: Segment = Segment()
     scores: Scores = Scores()
     report: Report = Report()
+
+    @model_validator(mode="after")
+    def _normalised_once(self) -> Self:
+        unused = {"method", "low", "high"} & self.normalise.model_fields_set
+        if self.network and unused:
+            raise ValueError(
+                f"normalise.{min(unused)} says nothing to a network, which knows what it was trained on; "
+                "give predict.predictor.normalisation, or drop it"
+            )
+        return self
+
+    @property
+    def network(self) -> bool:
+        """Whether a network predicts."""
+        return isinstance(self.predict.predictor, predict.Network)
 
     @model_validator(mode="after")
     def _evidence_is_measured(self) -> Self:
@@ -171,6 +187,8 @@ class Config(Schema):
         path = self._input(stage, sample)
         if path:
             content["input"] = fingerprint(Path(path))
+        elif stage == "predict" and (model := predict.stamp(self.stages.predict)):
+            content["input"] = model
         return json.dumps(content, sort_keys=True)
 
     def _input(self, stage: str, sample: str) -> str | None:
@@ -234,6 +252,16 @@ class Config(Schema):
                     raise BadInput(f"{where}: samples.{sample}.{role}: {error}") from error
             _same_shape(volumes, f"{where}: samples.{sample}")
             self.storage.fitted(self.shape(sample))
+        if any("predict" in self.chain(sample) for sample in self.samples):
+            self._check_model(where)
+
+    def _check_model(self, where: str) -> None:
+        """Not of a model that would have to be downloaded first; the plan does that."""
+        try:
+            if predict.is_here(self.stages.predict):
+                predict.offsets_of(self.stages.predict)
+        except BadInput as error:
+            raise BadInput(f"{where}: stages.predict.predictor: {error}") from error
 
 
 def _told(wanted: Any, told: Any) -> Any:  # noqa: ANN401 - parameters as JSON

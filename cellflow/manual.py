@@ -38,18 +38,29 @@ def _fields(model: type[BaseModel], depth: int) -> Iterator[str]:
         if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
             continue  # the name of a choice, said above it
         choices = _choices(field.annotation)
-        kind = "one of the records below" if choices else _with_range(_type(field.annotation), field.metadata)
+        kind = ("one of the records below" if len(choices) > 1 else "the record below") if choices else ""
+        kind = kind or _with_range(_type(field.annotation), field.metadata)
         yield _indented(f"{name}: {kind}{_default(field)}", depth)
         if field.description:
             yield _indented(field.description, depth + 1)
         for choice in choices:
-            yield _indented(f"name: {choice.model_fields['name'].default} - {_summary(choice)}", depth + 1)
-            yield from _fields(choice, depth + 2)
+            named = len(choices) > 1
+            yield _indented(f"name: {_tag(choice)} - " * named + _summary(choice), depth + 1)
+            yield from _fields(choice, depth + 1 + named)
 
 
 def _choices(annotation: object) -> list[type[BaseModel]]:
-    parts = get_args(annotation) or (annotation,)
-    return [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
+    """The records of a union, however it is nested."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _choices(parts[0])
+    return [choice for part in parts for choice in _choices(part)] if origin in (Union, UnionType) else []
+
+
+def _tag(record: type[BaseModel]) -> str:
+    return str(record.model_fields["name"].default)
 
 
 def _type(annotation: object) -> str:
@@ -63,6 +74,8 @@ def _type(annotation: object) -> str:
         return " | ".join(_type(part) for part in parts)
     if origin is tuple:
         return _list(parts)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"{{name: {_tag(annotation)}, ...}}"
     return WORDS[annotation] if isinstance(annotation, type) and annotation in WORDS else str(annotation)
 
 
@@ -91,12 +104,12 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if field.is_required():
         return ", required"
-    if isinstance(value, BaseModel):
-        value = getattr(value, "name", type(value).__name__)
     return f", default {_yaml(value)}"
 
 
 def _yaml(value: object) -> str:
+    if isinstance(value, BaseModel):
+        return str(getattr(value, "name", type(value).__name__))
     if isinstance(value, tuple):
         return f"[{', '.join(map(_yaml, value))}]"
     if isinstance(value, bool):

@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from math import prod
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellflow.core.grid import Box, Triple, box_shape
 
+Item = TypeVar("Item")
 Ranges = tuple[range, range, range]
 Profile = Literal["average", "gaussian"]
 """What a voxel weighs within its tile, where tiles overlap: all the same, or less towards the tile's ends."""
@@ -39,6 +40,8 @@ class Tile:
     core: Box
     kept: Box
     outer: Ranges
+    inner: Box
+    """What would be kept far from the ends of the volume, in coordinates of outer."""
 
     @property
     def crop(self) -> Box:
@@ -146,7 +149,7 @@ class Lattice:
         return found
 
     def _tile(self, at: Triple) -> Tile:
-        cores, kept, outer = [], [], []
+        cores, kept, outer, inner = [], [], [], []
         for k, n, c, p, v, m in zip(
             at, self.shape, self.core, self.period, self.overlap, self.margin, strict=True
         ):
@@ -154,8 +157,14 @@ class Lattice:
             cores.append(slice(a, min(b, n)))
             kept.append(slice(max(0, a - v // 2), min(n, b + v // 2)))
             outer.append(range(a - m, min(b, round_up(n, p)) + m))
-        (z, y, x), (kz, ky, kx), (oz, oy, ox) = cores, kept, outer
-        return Tile(int(np.ravel_multi_index(at, self.counts)), at, (z, y, x), (kz, ky, kx), (oz, oy, ox))
+            inner.append(slice(m - v // 2, len(outer[-1]) - m + v // 2))
+        number = int(np.ravel_multi_index(at, self.counts))
+        return Tile(number, at, _three(cores), _three(kept), _three(outer), _three(inner))
+
+
+def _three(items: list[Item]) -> tuple[Item, Item, Item]:
+    z, y, x = items
+    return z, y, x
 
 
 def round_up(n: int, period: int) -> int:

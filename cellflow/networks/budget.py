@@ -1,18 +1,24 @@
 """How large a tile may be: what a network needs for it, and the core that wastes least within a budget."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from math import prod
 
-from cellflow.core.grid import Triple
-from cellflow.core.tiles import Lattice, round_up
+from cellflow.core.grid import Triple, box_shape
+from cellflow.core.tiles import Lattice, Tile, round_up
 from cellflow.networks.architecture import Architecture
+from cellflow.networks.field import stretches
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Of a value between two layers."""
 
-COPIES = 4.25
-"""How often the maps of a level and of the one below it are in memory at once: measured 4.2 in plain U-Nets
-(skip, upsampled, joined, and once more as the convolution wants them), 2.9 in residual ones."""
+DOWN = 2.5
+"""How often the first level's maps are in memory at once on the way down."""
+UP = 4.25
+"""How often the maps of the first level and of the second are, on the way up: skipped, brought to size,
+joined, and once more as a convolution wants them. Measured in plain U-Nets: 2.1 and 4.2; less in others."""
+FIXED = 64 << 20
 
 LONGEST = 256
 """Voxels along a side of a core: beyond, little is won, and a stopped run loses more."""
@@ -22,14 +28,18 @@ TRIES = 5
 SMALLER = 0.75
 
 
-def tile_bytes(a: Architecture, outer: Triple, batch: int, precision: str) -> int:
-    """What a forward pass needs beside the weights, for a batch of tiles of this shape."""
-    pool = (1, *a.pool) if a.dims == 2 else a.pool
-    levels = [
-        (here + below) / prod(pool) ** level
-        for level, (here, below) in enumerate(zip(a.maps, [*a.maps[1:], 0], strict=True))
-    ]
-    return int(batch * prod(outer) * (COPIES * max(levels) * BYTES[precision] + 8))
+def can_focus(a: Architecture) -> bool:
+    """Whether the middle of a tile can be computed alone: nothing looks at all of it, nothing learnt scales."""
+    whole = "g" in a.layer_order or a.excited or stretches(a)
+    return not (whole or a.residual or a.upsample == "deconv")
+
+
+def tile_bytes(a: Architecture, lattice: Lattice, batch: int, precision: str) -> int:
+    """What a forward pass needs beside the weights, for a batch of the largest tiles."""
+    tile = lattice[0]
+    first, second = a.maps[:2]
+    down, up = DOWN * first * prod(tile.outer_shape), UP * (first + second) * prod(_computed(a, tile))
+    return int(batch * (max(down, up) * BYTES[precision] + 8 * prod(tile.outer_shape))) + FIXED
 
 
 def chosen_core(a: Architecture, bare: Lattice, budget: int, batch: int, precision: str) -> Triple:
@@ -38,16 +48,13 @@ def chosen_core(a: Architecture, bare: Lattice, budget: int, batch: int, precisi
     `bare` is the lattice of the `smallest` cores. The choice depends on volume, network and budget alone.
     Sides are one or three times a power of two of the period, so that they tend to divide blocks.
     """
-    core = list(bare.core)
+    best = bare
     while True:
-        steps = []
-        for axis, tried in _longer(bare, core):
-            gain = _waste(bare, axis, core[axis]) / _waste(bare, axis, tried[axis])
-            if gain > 1 and tile_bytes(a, _lattice(bare, tried).largest_outer, batch, precision) <= budget:
-                steps.append((gain, axis, tried))
-        if not steps:
-            return _triple(core)
-        core = max(steps)[2]
+        longer = [one for one in _longer(best) if tile_bytes(a, one, batch, precision) <= budget]
+        now = min(longer, key=partial(_work, a), default=best)
+        if _work(a, now) >= _work(a, best):
+            return best.core
+        best = now
 
 
 def smallest(bare: Lattice) -> Triple:
@@ -65,24 +72,24 @@ def shrunk(core: Triple, period: Triple) -> Triple:
     return z, y, x
 
 
-def _longer(bare: Lattice, core: list[int]) -> Iterator[tuple[int, list[int]]]:
-    """The core a step longer along each axis, until it covers the volume."""
-    for axis, (period, n) in enumerate(zip(bare.period, bare.shape, strict=True)):
+def _longer(lattice: Lattice) -> Iterator[Lattice]:
+    """With cores that are longer along one axis, up to the first that covers the volume."""
+    for axis, (core, period, n) in enumerate(zip(lattice.core, lattice.period, lattice.shape, strict=True)):
         sides = sorted(period * step << k for step in (1, 3) for k in range(9))
-        longer = [side for side in sides if core[axis] < side <= LONGEST]
-        if longer and core[axis] < n:
-            yield axis, [*core[:axis], longer[0], *core[axis + 1 :]]
+        covering = min([side for side in sides if side >= n], default=LONGEST)
+        for side in sides:
+            if core < side <= min(LONGEST, covering):
+                z, y, x = (side if a == axis else c for a, c in enumerate(lattice.core))
+                yield replace(lattice, core=(z, y, x))
 
 
-def _waste(bare: Lattice, axis: int, core: int) -> float:
-    length = min(core, round_up(bare.shape[axis], bare.period[axis]))
-    return (length + 2 * bare.margin[axis]) / length
+def _work(a: Architecture, lattice: Lattice) -> int:
+    """What the whole volume costs, more or less: a quarter of a network's work is on its way down."""
+    axes = zip(lattice.shape, lattice.period, lattice.counts, lattice.overlap, strict=True)
+    inner = prod(round_up(n, p) + count * v for n, p, count, v in axes)
+    return lattice.computed + 3 * (inner if can_focus(a) else lattice.computed)
 
 
-def _lattice(bare: Lattice, core: list[int]) -> Lattice:
-    return Lattice(bare.shape, _triple(core), bare.period, bare.halo, bare.overlap)
-
-
-def _triple(core: list[int]) -> Triple:
-    z, y, x = core
-    return z, y, x
+def _computed(a: Architecture, tile: Tile) -> Triple:
+    """Voxels along z, y, x that the first level computes on its way up."""
+    return box_shape(tile.inner) if can_focus(a) else tile.outer_shape

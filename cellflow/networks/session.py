@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from cellflow.core.errors import BadInput
 from cellflow.core.grid import Box
+from cellflow.networks.budget import can_focus
+from cellflow.networks.focus import focused
 from cellflow.networks.model import Model, load_model
 from cellflow.networks.outputs import Flips, Outputs, Setting
 from cellflow.networks.spec import ModelSpec
@@ -30,7 +32,8 @@ class Session:
         self.setting = setting
         self._thread = ThreadPoolExecutor(1, "network")
         self.model: Model = self._thread.submit(_loaded, spec, setting).result()
-        self._network: Any = torch.compile(self.model.network) if setting.compile else self.model.network
+        self._whole: Any = torch.compile(self.model.network) if setting.compile else self.model.network
+        self._focused: Any = torch.compile(focused) if setting.compile else focused
 
     @property
     def device_bytes(self) -> int | None:
@@ -40,25 +43,49 @@ class Session:
         return int(torch.cuda.get_device_properties(self.model.device).total_memory)
 
     def submit(
-        self, images: NDArray[np.float32], crops: Sequence[Box], *, as_bytes: bool = True
+        self, images: NDArray[np.float32], inner: Box, crops: Sequence[Box], *, as_bytes: bool = True
     ) -> "Future[list[NDArray[Any]]]":
         """The maps (channel, z, y, x) of a crop of each tile, from normalised images (n, z, y, x).
 
-        Bytes: probability x 255. Images beyond the last crop only fill the batch. The future raises
-        `MemoryError` if the device is too small, `BadInput` if what is predicted is no number.
+        Crops lie in `inner`: only that is computed where a network allows it, so the bits depend on it, and
+        on the shape of the batch. Images beyond the last crop only fill the batch. Bytes: probability x 255.
+        The future raises `MemoryError` if the device is too small, `BadInput` if a prediction is no number.
         """
         batch = torch.from_numpy(np.ascontiguousarray(images))[:, None]
         if self.model.device.type == "cuda":
             batch = batch.pin_memory()
-        return self._thread.submit(self._predicted, batch, crops, as_bytes)
+        region = self._region(inner, batch.shape[2:])
+        return self._thread.submit(self._predicted, batch, region, crops, as_bytes)
+
+    def _region(self, inner: Box, size: torch.Size) -> Box:
+        """What is computed of a tile: the inner part and what its pairs reach, or else all."""
+        if not can_focus(self.model.description.architecture):
+            z, y, x = (slice(0, n) for n in size)
+            return z, y, x
+        reached = zip(inner, self.setting.outputs.halo, strict=True)
+        z, y, x = (slice(part.start - h, part.stop + h) for part, h in reached)
+        return z, y, x
 
     @torch.inference_mode()
-    def _predicted(self, batch: Tensor, crops: Sequence[Box], as_bytes: bool) -> list[NDArray[Any]]:
+    def _predicted(
+        self, batch: Tensor, region: Box, crops: Sequence[Box], as_bytes: bool
+    ) -> list[NDArray[Any]]:
         try:
-            found = self._maps(batch.to(self.model.device, non_blocking=True), crops)
+            maps = self._mean(batch.to(self.model.device, non_blocking=True), region)
+            found = [
+                taken(
+                    {name: one[i] for name, one in maps.items()}, self.setting.outputs, _within(crop, region)
+                )
+                for i, crop in enumerate(crops)
+            ]
+            if not all(bool(one.isfinite().all()) for one in found):
+                raise BadInput(
+                    "model: predicts NaN or infinity, expected numbers; check predictor.normalisation, or take "
+                    "predictor.precision float32 or bfloat16"
+                )
             if as_bytes:
-                found = [(maps * 255).round_().to(torch.uint8) for maps in found]
-            return [maps.cpu().numpy() for maps in found]
+                found = [(one * 255).round_().to(torch.uint8) for one in found]
+            return [one.cpu().numpy() for one in found]
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
@@ -66,42 +93,44 @@ class Session:
                 torch.cuda.empty_cache()
             raise MemoryError(f"tile of {tuple(batch.shape[2:])}: {error}") from error
 
-    def _maps(self, batch: Tensor, crops: Sequence[Box]) -> list[Tensor]:
-        """The means over all flips, between 0 and 1."""
+    def _mean(self, batch: Tensor, region: Box) -> dict[str, Tensor]:
+        """Each head's prediction (n, c, z, y, x) of the region, the mean over all flips."""
         first, *others = _turns(self.setting.flips)
-        total = self._turned(batch, first, crops)
+        total = self._turned(batch, first, region)
         for axes in others:
-            for maps, more in zip(total, self._turned(batch, axes, crops), strict=True):
-                maps.add_(more)
-        if not all(bool(maps.isfinite().all()) for maps in total):
-            raise BadInput(
-                "model: predicts NaN or infinity, expected numbers; check predictor.normalisation, or take "
-                "predictor.precision float32 or bfloat16"
-            )
-        return [maps.div_(1 + len(others)) for maps in total]
+            for name, more in self._turned(batch, axes, region).items():
+                total[name].add_(more)
+        return {name: maps.div_(1 + len(others)) for name, maps in total.items()} if others else total
 
-    def _turned(self, batch: Tensor, axes: tuple[int, ...], crops: Sequence[Box]) -> list[Tensor]:
-        made = self._forward(batch.flip(axes) if axes else batch)
-        if axes:
-            made = {name: maps.flip(axes) for name, maps in made.items()}
-        return [
-            taken({name: maps[i] for name, maps in made.items()}, self.setting.outputs, crop)
-            for i, crop in enumerate(crops)
-        ]
+    def _turned(self, batch: Tensor, axes: tuple[int, ...], region: Box) -> dict[str, Tensor]:
+        if not axes:
+            return self._forward(batch, region)
+        sides = [batch.shape[2 + i] if 2 + i in axes else None for i in range(3)]
+        z, y, x = (_mirrored(part, n) for part, n in zip(region, sides, strict=True))
+        return {name: maps.flip(axes) for name, maps in self._forward(batch.flip(axes), (z, y, x)).items()}
 
-    def _forward(self, batch: Tensor) -> dict[str, Tensor]:
-        """Each head's prediction (n, c, z, y, x) in float32."""
+    def _forward(self, batch: Tensor, region: Box) -> dict[str, Tensor]:
+        """Each head's prediction of the region in float32."""
         n, _, z = batch.shape[:3]
         flat = self.model.description.dims == 2
         if flat:
-            batch = batch.movedim(2, 1).flatten(0, 1)
+            batch = batch[:, :, region[0]].movedim(2, 1).flatten(0, 1)
+            z = region[0].stop - region[0].start
         batch = batch.contiguous(memory_format=_format(self.model))
         half = self.setting.precision != "float32"
         with torch.autocast(self.model.device.type, getattr(torch, self.setting.precision), enabled=half):
-            made: dict[str, Tensor] = self._network(batch)
+            made = self._compute(batch, region)
         if flat:
             made = {name: maps.reshape(n, z, *maps.shape[1:]).movedim(1, 2) for name, maps in made.items()}
         return {name: maps.float() for name, maps in made.items()}
+
+    def _compute(self, batch: Tensor, region: Box) -> dict[str, Tensor]:
+        made: dict[str, Tensor]
+        if can_focus(self.model.description.architecture):
+            made = self._focused(self.model.network, batch, region)
+        else:
+            made = self._whole(batch)
+        return made
 
 
 @lru_cache(maxsize=1)
@@ -132,6 +161,16 @@ def _nearness(points: Tensor, outputs: Outputs, crop: Box) -> Tensor:
         distance = (here - points[(slice(None), *there)]).norm(dim=0)
         found.append(((far - distance) / far).clamp_(min=0).square_())
     return torch.stack(found)
+
+
+def _within(crop: Box, region: Box) -> Box:
+    z, y, x = (slice(c.start - r.start, c.stop - r.start) for c, r in zip(crop, region, strict=True))
+    return z, y, x
+
+
+def _mirrored(part: slice, side: int | None) -> slice:
+    """The part of an axis of this length seen from its other end; as it is without one."""
+    return part if side is None else slice(side - part.stop, side - part.start)
 
 
 class OneDnn(nn.Module):

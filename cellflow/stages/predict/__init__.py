@@ -16,6 +16,9 @@ from cellflow.engine.cluster import Crew
 from cellflow.engine.formats import fingerprint
 from cellflow.engine.stage import Context, Job, Voxel
 from cellflow.engine.store import Demand, Fitted
+from cellflow.networks.sources import listed
+from cellflow.networks.sources.trained import described
+from cellflow.networks.spec import URL
 from cellflow.stages.predict.filters import Direct, Membrane, filter_demand, predict_block, run_filter
 from cellflow.stages.predict.need import network_crew, network_demand
 from cellflow.stages.predict.network import Network, facts_of
@@ -37,17 +40,25 @@ class Params(Schema):
     a trained network says."""
 
 
-def model_file(p: Params) -> Path | None:
-    """The file or folder that the parameters name, if it is one of the user's."""
-    if isinstance(p.predictor, Network) and Path(p.predictor.model).exists():
-        return Path(p.predictor.model)
-    return None
+def model_files(p: Params) -> list[Path]:
+    """The file or folder of the user's that the parameters name, and the description beside it."""
+    if not isinstance(p.predictor, Network) or not (model := Path(p.predictor.model)).exists():
+        return []
+    beside = described(model) if model.is_file() else None
+    return [model, *([beside] if beside else [])]
+
+
+def is_here(p: Params) -> bool:
+    """Whether nothing has to be downloaded to know what is predicted."""
+    if not isinstance(p.predictor, Network):
+        return True
+    entry = listed().get(p.predictor.model)
+    return not p.predictor.model.startswith(URL) if entry is None else entry.here is not None
 
 
 def stamp(p: Params) -> str:
     """Size and age of the model's files: if they change while a run is stopped, the run starts afresh."""
-    file = model_file(p)
-    return fingerprint(file) if file else ""
+    return " ".join(map(fingerprint, model_files(p)))
 
 
 def offsets_of(p: Params) -> tuple[Triple, ...]:

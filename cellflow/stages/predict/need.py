@@ -65,7 +65,7 @@ def _in_flight(p: Network, facts: Facts, lattice: Lattice) -> int:
     outer = lattice.largest_outer
     waiting = (AHEAD + 2) * p.batch * prod(outer) * 5
     on_gpu = p.device.startswith("cuda")
-    return waiting + (0 if on_gpu else tile_bytes(facts.architecture, outer, p.batch, p.precision))
+    return waiting + (0 if on_gpu else tile_bytes(facts.architecture, lattice, p.batch, p.precision))
 
 
 def _around(like: Fitted, dtype: DTypeLike, lattice: Lattice) -> int:

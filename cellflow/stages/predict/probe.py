@@ -109,7 +109,7 @@ def _fitting(asked: Asked, running: "Session", core: Triple) -> Lattice:
 def _try(asked: Asked, running: "Session", lattice: Lattice) -> None:
     """A tile in the middle, in earnest; Linux hands out memory that it has not, so it is asked before."""
     p = asked.p
-    need = tile_bytes(asked.facts.architecture, lattice.largest_outer, p.batch, p.precision)
+    need = tile_bytes(asked.facts.architecture, lattice, p.batch, p.precision)
     have = psutil.virtual_memory().available
     if running.device_bytes is None and need > have:
         raise MemoryError(f"it needs about {need / 2**30:.1f} GiB, {have / 2**30:.1f} are free")
@@ -177,5 +177,7 @@ def _moved(tile: Tile, lattice: Lattice, axis: int) -> list[tuple[Tile, Tile]]:
 def _probabilities(work: Work, running: "Session", tile: Tile) -> NDArray[np.float32]:
     image = work.image.normalised(Around(work.image, [tile]).tile(tile), tile)
     found: NDArray[np.float32]
-    (found,) = running.submit(np.stack([image] * work.batch), [tile.crop], as_bytes=False).result()
+    (found,) = running.submit(
+        np.stack([image] * work.batch), tile.inner, [tile.crop], as_bytes=False
+    ).result()
     return found.ravel()

@@ -55,7 +55,8 @@ def predicted(work: Work, running: "Session", tiles: Sequence[Tile]) -> Iterator
         # Always as many: another size of a batch may give other last bits.
         images += images[-1:] * (work.batch - len(batch))
         together = [tile for tile, _ in batch]
-        waiting.append((together, running.submit(np.stack(images), [tile.crop for tile in together])))
+        crops = [tile.crop for tile in together]
+        waiting.append((together, running.submit(np.stack(images), together[0].inner, crops)))
         if len(waiting) > AHEAD:
             yield from _done(*waiting.popleft())
     while waiting:
