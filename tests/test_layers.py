@@ -30,8 +30,8 @@ OWNERS = {
     "tifffile": ("cellflow/engine/formats",),
     # What a config or a command needs of a network starts without torch, which takes a second.
     "torch": tuple(
-        f"cellflow/networks/{n}.py"
-        for n in ("blocks", "unet", "checkpoint", "device", "model", "session", "focus")
+        f"cellflow/networks/{name}.py"
+        for name in ("blocks", "unet", "checkpoint", "device", "model", "session", "focus")
     ),
     "bioimageio": ("cellflow/networks/sources/package.py",),
     "loguru": ("cellflow/networks/sources/package.py",),

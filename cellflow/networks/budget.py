@@ -29,7 +29,7 @@ SMALLER = 0.75
 
 
 def can_focus(a: Architecture) -> bool:
-    """Whether the middle of a tile can be computed alone: nothing looks at all of it, nothing learnt scales."""
+    """Whether the middle of a tile can be computed alone: nothing looks at all of it, or learnt to scale."""
     whole = "g" in a.layer_order or a.excited or stretches(a)
     return not (whole or a.residual or a.upsample == "deconv")
 

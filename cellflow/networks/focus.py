@@ -11,12 +11,14 @@ Most of the work of a U-Net is on the way up, at full size: with thick halos thi
 needs a fraction of the memory. Each kept value is the sum of the same products as in a whole pass.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from torch import Tensor
 
 from cellflow.core.grid import Box
 from cellflow.networks.architecture import Architecture
+from cellflow.networks.blocks import Encoder
 from cellflow.networks.field import CONVOLUTIONS
 from cellflow.networks.unet import UNet
 
@@ -42,7 +44,8 @@ def focused(network: UNet, x: Tensor, kept: Box) -> dict[str, Tensor]:
     wanted = [(side.start, side.stop) for side in kept][-a.dims :]
     parts, deepest = _parts(a, list(x.shape[2:]), wanted)
     skips = []
-    for part, encoder in zip([*parts, None], network.encoders, strict=True):
+    encoders: Iterable[Encoder] = network.encoders  # type: ignore[assignment]
+    for part, encoder in zip([*parts, None], encoders, strict=True):
         x = encoder.pooling(x)
         x = encoder.basic_module(x)
         if part is not None:

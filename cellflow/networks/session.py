@@ -72,15 +72,12 @@ class Session:
     ) -> list[NDArray[Any]]:
         try:
             maps = self._mean(batch.to(self.model.device, non_blocking=True), region)
-            found = [
-                taken(
-                    {name: one[i] for name, one in maps.items()}, self.setting.outputs, _within(crop, region)
-                )
-                for i, crop in enumerate(crops)
-            ]
+            outputs, tiles = self.setting.outputs, range(len(crops))
+            each = [{name: one[i] for name, one in maps.items()} for i in tiles]
+            found = [taken(each[i], outputs, _within(crops[i], region)) for i in tiles]
             if not all(bool(one.isfinite().all()) for one in found):
                 raise BadInput(
-                    "model: predicts NaN or infinity, expected numbers; check predictor.normalisation, or take "
+                    "model: predicts NaN, expected numbers; check predictor.normalisation, or take "
                     "predictor.precision float32 or bfloat16"
                 )
             if as_bytes:

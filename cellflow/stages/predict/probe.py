@@ -176,8 +176,7 @@ def _moved(tile: Tile, lattice: Lattice, axis: int) -> list[tuple[Tile, Tile]]:
 
 def _probabilities(work: Work, running: "Session", tile: Tile) -> NDArray[np.float32]:
     image = work.image.normalised(Around(work.image, [tile]).tile(tile), tile)
+    images = np.stack([image] * work.batch)
     found: NDArray[np.float32]
-    (found,) = running.submit(
-        np.stack([image] * work.batch), tile.inner, [tile.crop], as_bytes=False
-    ).result()
+    (found,) = running.submit(images, tile.inner, [tile.crop], as_bytes=False).result()
     return found.ravel()
