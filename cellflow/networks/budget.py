@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
+from itertools import product
 from math import prod
 
 from cellflow.core.grid import Triple, box_shape
@@ -48,13 +48,8 @@ def chosen_core(a: Architecture, bare: Lattice, budget: int, batch: int, precisi
     `bare` is the lattice of the `smallest` cores. The choice depends on volume, network and budget alone.
     Sides are one or three times a power of two of the period, so that they tend to divide blocks.
     """
-    best = bare
-    while True:
-        longer = [one for one in _longer(best) if tile_bytes(a, one, batch, precision) <= budget]
-        now = min(longer, key=partial(_work, a), default=best)
-        if _work(a, now) >= _work(a, best):
-            return best.core
-        best = now
+    fitting = [one for one in _cores(bare) if tile_bytes(a, one, batch, precision) <= budget]
+    return min(fitting, key=lambda one: (_work(a, one), max(one.core), one.core), default=bare).core
 
 
 def smallest(bare: Lattice) -> Triple:
@@ -72,15 +67,16 @@ def shrunk(core: Triple, period: Triple) -> Triple:
     return z, y, x
 
 
-def _longer(lattice: Lattice) -> Iterator[Lattice]:
-    """With cores that are longer along one axis, up to the first that covers the volume."""
-    for axis, (core, period, n) in enumerate(zip(lattice.core, lattice.period, lattice.shape, strict=True)):
-        sides = sorted(period * step << k for step in (1, 3) for k in range(9))
-        covering = min([side for side in sides if side >= n], default=LONGEST)
-        for side in sides:
-            if core < side <= min(LONGEST, covering):
-                z, y, x = (side if a == axis else c for a, c in enumerate(lattice.core))
-                yield replace(lattice, core=(z, y, x))
+def _cores(bare: Lattice) -> Iterator[Lattice]:
+    """All that come into question: a few sides along each axis, up to the first that covers the volume."""
+    for z, y, x in product(*map(_sides, bare.core, bare.period, bare.shape)):
+        yield replace(bare, core=(z, y, x))
+
+
+def _sides(shortest: int, period: int, n: int) -> list[int]:
+    sides = sorted({shortest, *(period * step << k for step in (1, 3) for k in range(9))})
+    covering = min([side for side in sides if side >= n], default=LONGEST)
+    return [side for side in sides if shortest <= side <= max(shortest, min(LONGEST, covering))]
 
 
 def _work(a: Architecture, lattice: Lattice) -> int:

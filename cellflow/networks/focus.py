@@ -11,16 +11,19 @@ Most of the work of a U-Net is on the way up, at full size: with thick halos thi
 needs a fraction of the memory. Each kept value is the sum of the same products as in a whole pass.
 """
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
 from cellflow.core.grid import Box
 from cellflow.networks.architecture import Architecture
-from cellflow.networks.blocks import Encoder
 from cellflow.networks.field import CONVOLUTIONS
 from cellflow.networks.unet import UNet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cellflow.networks.blocks import Encoder
 
 Span = tuple[int, int]
 """First voxel and the one after the last, along an axis."""
