@@ -8,7 +8,6 @@ from math import prod
 from cellflow.core.grid import Triple, box_shape
 from cellflow.core.tiles import Lattice, Tile, round_up
 from cellflow.networks.architecture import Architecture
-from cellflow.networks.field import stretches
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Of a value between two layers."""
@@ -30,8 +29,7 @@ SMALLER = 0.75
 
 def can_focus(a: Architecture) -> bool:
     """Whether the middle of a tile can be computed alone: nothing looks at all of it, or learnt to scale."""
-    whole = "g" in a.layer_order or a.excited or stretches(a)
-    return not (whole or a.residual or a.upsample == "deconv")
+    return not ("g" in a.layer_order or a.residual or a.upsample == "deconv")
 
 
 def tile_bytes(a: Architecture, lattice: Lattice, batch: int, precision: str) -> int:
