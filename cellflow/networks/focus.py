@@ -63,12 +63,13 @@ def focused(network: UNet, x: Tensor, kept: Box) -> dict[str, Tensor]:
 def _parts(a: Architecture, size: list[int], wanted: list[Span]) -> tuple[list[Part], list[Span]]:
     """For each level but the deepest what is needed, the finest first; and of the deepest."""
     parts = []
+    # At the ends of a part, interpolation has not both its neighbours.
+    more = int(a.upsample in ("bilinear", "trilinear"))
     for _ in a.maps[1:]:
         around = [(lo - m, hi + m) for (lo, hi), m in zip(wanted, _dilation(a), strict=True)]
         size = [n // p for n, p in zip(size, a.pool, strict=True)]
-        # A voxel more below: at the ends of a part, interpolation has not both its neighbours.
         below = [
-            (max(0, lo // p - 1), min(n, -(-hi // p) + 1))
+            (max(0, lo // p - more), min(n, -(-hi // p) + more))
             for (lo, hi), p, n in zip(around, a.pool, size, strict=True)
         ]
         joined = [(lo * p, hi * p) for (lo, hi), p in zip(below, a.pool, strict=True)]
