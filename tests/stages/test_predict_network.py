@@ -65,7 +65,7 @@ def test_tiled_is_untiled(models, model, core, data):
     assert np.abs(found - untiled(p, image)).max() < 1e-4
 
 
-def seam(models, p, image=None, core=(8, 16, 16)):
+def seam(models, p, image=None, core=(12, 20, 24)):
     image = image or image_of(RAW)
     running = Session(p.spec, stage.Setting(facts_of(p).outputs))
     return np.abs(tiled(running, image, p, core) - untiled(p, image)).max()
