@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test lint types clean
+.PHONY: demo test lint types bench clean
 
 demo: .venv/base
 	$(BIN)/snakemake --profile profiles/local
@@ -21,6 +21,11 @@ lint: .venv/test
 
 types: .venv/test
 	$(BIN)/mypy
+
+# Every solver on a graph phantom: make bench EDGES=10000000 ONLY="multicut gasp"
+EDGES ?= 1000000
+bench: .venv/test
+	$(BIN)/python benchmarks/partition.py --size 0 --edges $(EDGES) $(if $(ONLY),--only $(ONLY))
 
 clean:
 	rm -rf .venv results .snakemake

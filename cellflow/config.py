@@ -3,12 +3,13 @@
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, Field, model_validator
 
 import cellflow
+from cellflow.core.affinities import is_direct
 from cellflow.core.errors import BadInput
 from cellflow.core.grid import Triple
 from cellflow.core.phantom import Phantom
@@ -20,14 +21,16 @@ from cellflow.stages.affinities import Affinities, open_channels
 from cellflow.stages.clean import Params as Clean
 from cellflow.stages.graph import Params as Graph
 from cellflow.stages.normalise import Params as Normalise
+from cellflow.stages.nuclei import Params as Nuclei
 from cellflow.stages.partition import Params as Partition
 from cellflow.stages.predict import Params as Predict
+from cellflow.stages.reconcile import Params as Reconcile
 from cellflow.stages.report import Params as Report
 from cellflow.stages.scores import Params as Scores
 from cellflow.stages.segment import Params as Segment
 from cellflow.stages.supervoxels import Params as Supervoxels
 
-ROLES = ("raw", "boundaries", "truth", "mask")
+ROLES = ("raw", "boundaries", "truth", "mask", "nuclei", "nuclei_probability")
 """What a volume of a sample can be, in the order in which they are checked."""
 
 
@@ -37,7 +40,8 @@ def _plain(name: str) -> str:
     return name
 
 
-def _no_braces(path: str) -> str:
+def plain_path(path: str) -> str:
+    """The path, if a workflow can use it. Raises `ValueError`."""
     if set("{}*?[]") & set(path):
         raise ValueError("expected a path without { } * ? [ ], which stand for other things in a workflow")
     return path
@@ -56,8 +60,14 @@ class Sample(Schema):
     """Labels to compare with; turns scores on."""
     mask: Source | None = None
     """Where it is not 0, cells are looked for; elsewhere there is background."""
+    nuclei: Source | None = None
+    """Labels of nuclei, one each: a cell has one. The solver `lifted_multicut` and `reconcile` go by them."""
+    nuclei_probability: Source | None = None
+    """In place of labels: how probably a voxel is in a nucleus, 0 to 1 (float) or 0 to 255 (uint8)."""
     phantom: Phantom | None = None
     """A synthetic tissue to make and use."""
+    phantom_also: tuple[Literal["boundaries", "nuclei"], ...] = ()
+    """What of the phantom is used beside its raw and truth."""
 
     @model_validator(mode="after")
     def _has_a_start(self) -> Self:
@@ -67,10 +77,23 @@ class Sample(Schema):
             raise ValueError(
                 "expected boundaries or affinities, not both: affinities bring their own boundaries"
             )
-        given = (self.raw, self.truth, self.boundaries, self.affinities, self.mask)
-        if self.phantom is not None and any(given):
-            raise ValueError("expected phantom alone: it brings its own raw and truth")
+        if self.nuclei and self.nuclei_probability:
+            raise ValueError("expected nuclei (labels) or nuclei_probability, not both")
+        if self.phantom is not None and (self.affinities or any(getattr(self, role) for role in ROLES)):
+            raise ValueError("expected phantom alone: it brings its own volumes, see phantom_also")
+        if self.phantom_also and self.phantom is None:
+            raise ValueError("expected a phantom beside phantom_also: it says what of it is used")
         return self
+
+    @property
+    def has_nuclei(self) -> bool:
+        """Whether it is known where nuclei are."""
+        return bool(self.nuclei or self.nuclei_probability or "nuclei" in self.phantom_also)
+
+    @property
+    def has_long_range(self) -> bool:
+        """Whether affinities speak of voxels that are no direct neighbours."""
+        return self.affinities is not None and not is_direct(self.affinities.offsets).all()
 
 
 class Stages(Schema):
@@ -79,8 +102,10 @@ class Stages(Schema):
     normalise: Normalise = Normalise()
     predict: Predict = Predict()
     supervoxels: Supervoxels = Supervoxels()
+    nuclei: Nuclei = Nuclei()
     graph: Graph = Graph()
     partition: Partition = Partition()
+    reconcile: Reconcile = Reconcile()
     clean: Clean = Clean()
     segment: Segment = Segment()
     scores: Scores = Scores()
@@ -115,12 +140,22 @@ class Stages(Schema):
 class Config(Schema):
     """A whole run."""
 
-    results: Annotated[str, Field(min_length=1), AfterValidator(_no_braces)]
+    results: Annotated[str, Field(min_length=1), AfterValidator(plain_path)]
     """Folder for everything that is made; relative to the working folder."""
     samples: Annotated[dict[Annotated[str, AfterValidator(_plain)], Sample], Field(min_length=1)]
     """Specimens by name; each is segmented on its own, side by side."""
     stages: Stages = Stages()
     storage: Storage = Storage()
+
+    @model_validator(mode="after")
+    def _mutex_has_affinities(self) -> Self:
+        without = [name for name, sample in self.samples.items() if sample.affinities is None]
+        if self.stages.supervoxels.mutex is not None and without:
+            raise ValueError(
+                f"stages.supervoxels.mutex cuts affinities, and samples.{without[0]} starts without; "
+                "add them or leave mutex out"
+            )
+        return self
 
     def folder(self, sample: str) -> Path:
         """Where the results of a sample lie."""
@@ -135,7 +170,7 @@ class Config(Schema):
                     path=str(self.folder(sample) / "phantom" / role),
                     voxel_size_um=chosen.phantom.voxel_size_um,
                 )
-                for role in ("raw", "truth")
+                for role in ("raw", "truth", *chosen.phantom_also)
             }
         found = {role: getattr(chosen, role) for role in ROLES if getattr(chosen, role) is not None}
         if "raw" in found:
@@ -157,18 +192,11 @@ class Config(Schema):
 
     def params(self, stage: str, sample: str) -> Schema:
         """The parameters of a stage of a sample; `ingest-raw` and its like name their volume."""
-        if stage == "phantom":
-            phantom = self.samples[sample].phantom
-            if phantom is None:
-                raise BadInput(f"samples.{sample}: found no phantom, expected one; add it or drop the stage")
-            return phantom
-        if stage == "affinities":
-            affinities = self.samples[sample].affinities
-            if affinities is None:
-                raise BadInput(
-                    f"samples.{sample}: found no affinities, expected some; add them or drop the stage"
-                )
-            return affinities
+        if stage in ("phantom", "affinities"):
+            given: Schema | None = getattr(self.samples[sample], stage)
+            if given is None:
+                raise BadInput(f"samples.{sample}: found no {stage}, expected some; add it or drop the stage")
+            return given
         if stage.startswith("ingest-"):
             from cellflow.stages import ingest  # noqa: PLC0415 - only the ingest rules need it
 
@@ -209,8 +237,9 @@ class Config(Schema):
             found += ["affinities"]
         elif "boundaries" not in roles:
             found += ["normalise", "predict"]
-        later = ("supervoxels", "graph", "partition", "clean", "segment", "scores", "report")
-        return [*found, *later]
+        nucleated = self.samples[sample].has_nuclei
+        found += ["supervoxels", *["nuclei"] * nucleated, "graph", "partition", *["reconcile"] * nucleated]
+        return [*found, "clean", "segment", "scores", "report"]
 
     def outdated(self) -> list[Path]:
         """Receipts that were made with other parameters than these, and all that stand on them.
@@ -240,6 +269,7 @@ class Config(Schema):
     def check(self, where: str) -> None:
         """Open the head of every input. Raises `BadInput` for what is missing, of a wrong kind or shape."""
         for sample, chosen in self.samples.items():
+            self._check_solver(f"{where}: samples.{sample}", chosen)
             volumes: dict[str, Volume] = {}
             sources = {} if chosen.phantom else self.sources(sample)
             for role, source in {**sources, "affinities": chosen.affinities}.items():
@@ -263,12 +293,20 @@ class Config(Schema):
         except BadInput as error:
             raise BadInput(f"{where}: stages.predict.predictor: {error}") from error
 
-
-def _told(wanted: Any, told: Any) -> Any:  # noqa: ANN401 - parameters as JSON
-    """Without what a receipt does not repeat, such as a path."""
-    if not (isinstance(wanted, dict) and isinstance(told, dict)):
-        return wanted
-    return {name: _told(value, told[name]) for name, value in wanted.items() if name in told}
+    def _check_solver(self, where: str, chosen: Sample) -> None:
+        """What is given must be used, and a solver must have what it is for."""
+        solver, rules = str(self.stages.partition.solver.name), self.stages.reconcile
+        lifted = solver == "lifted_multicut"
+        if lifted and not (chosen.has_nuclei or chosen.has_long_range):
+            raise BadInput(
+                f"{where}: found neither nuclei nor affinities of long range, expected some for the solver "
+                "lifted_multicut; add nuclei or nuclei_probability, or take the solver multicut"
+            )
+        if chosen.has_nuclei and not (lifted or rules.split or rules.join):
+            raise BadInput(
+                f"{where}: found nuclei that nothing goes by: the solver is {solver}, stages.reconcile has "
+                "split off and join 0; take the solver lifted_multicut, or set split or join"
+            )
 
 
 def _same_shape(volumes: dict[str, Volume], where: str) -> None:
@@ -290,11 +328,22 @@ def from_mapping(content: object, where: str) -> Config:
 
 def load(path: Path) -> Config:
     """The configuration in a YAML file. Raises `BadInput`."""
+    return from_mapping(read_yaml(path), str(path))
+
+
+def read_yaml(path: Path) -> object:
+    """What a YAML file holds. Raises `BadInput`."""
     try:
-        content = yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text())
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror}; check the path") from error
     except yaml.YAMLError as error:
         problem = str(error).replace("\n", " ")
         raise BadInput(f"{path}: is not YAML: {problem:.200}") from error
-    return from_mapping(content, str(path))
+
+
+def _told(wanted: Any, told: Any) -> Any:  # noqa: ANN401 - parameters as JSON
+    """Without what a receipt does not repeat, such as a path."""
+    if not (isinstance(wanted, dict) and isinstance(told, dict)):
+        return wanted
+    return {name: _told(value, told[name]) for name, value in wanted.items() if name in told}

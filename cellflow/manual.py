@@ -12,6 +12,14 @@ from pydantic.fields import FieldInfo
 
 WIDTH = 100
 WORDS = {float: "number", int: "whole number", bool: "true | false", str: "text", type(None): "null"}
+PLACES = {
+    "phantom": "samples.NAME.phantom:",
+    "affinities": "samples.NAME.affinities:",
+    "train": "training:",
+    "pick": "selftraining:",
+    "graph_phantom": "cellflow phantom FOLDER --graph --set KEY=VALUE:",
+}
+"""Where the parameters of a stage are given, if not under `stages`."""
 SIGNS = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
 
 
@@ -27,40 +35,58 @@ def manual(stage: str, params: type[BaseModel]) -> str:
         [
             title,
             "",
-            f"samples.NAME.{stage}:" if stage in ("phantom", "affinities") else f"stages.{stage}:",
-            *_fields(params, 1),
+            PLACES.get(stage, f"stages.{stage}:"),
+            *_fields(params, 1, set()),
         ]
     )
 
 
-def _fields(model: type[BaseModel], depth: int) -> Iterator[str]:
+def _fields(model: type[BaseModel], depth: int, told: set[tuple[type[BaseModel], ...]]) -> Iterator[str]:
+    """The lines of a record; `told` are records that need not be listed again."""
     for name, field in model.model_fields.items():
         if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
             continue  # the name of a choice, said above it
-        choices = _choices(field.annotation)
-        kind = ("one of the records below" if len(choices) > 1 else "the record below") if choices else ""
-        kind = kind or _with_range(_type(field.annotation), field.metadata)
-        yield _indented(f"{name}: {kind}{_default(field)}", depth)
+        records = _records(field.annotation)
+        again = records in told
+        kind = _kind(field.annotation, again=again) if records else _type(field.annotation)
+        yield _indented(f"{name}: {_with_range(kind, field.metadata)}{_default(field)}", depth)
         if field.description:
             yield _indented(field.description, depth + 1)
-        for choice in choices:
-            named = len(choices) > 1
-            yield _indented(f"name: {_tag(choice)} - " * named + _summary(choice), depth + 1)
-            yield from _fields(choice, depth + 1 + named)
+        if records and not again:
+            told.add(records)
+            yield from _listed(records, depth + 1, told)
 
 
-def _choices(annotation: object) -> list[type[BaseModel]]:
-    """The records of a union, however it is nested."""
+def _listed(
+    records: tuple[type[BaseModel], ...], depth: int, told: set[tuple[type[BaseModel], ...]]
+) -> Iterator[str]:
+    for record in records:
+        if _is_choice(record):
+            yield _indented(f"name: {record.model_fields['name'].default} - {_summary(record)}", depth)
+        yield from _fields(record, depth + 1 if _is_choice(record) else depth, told)
+
+
+def _kind(annotation: object, *, again: bool) -> str:
+    records = _records(annotation)
+    kind = "one of the records" if _is_choice(records[0]) else "a record"
+    if get_origin(annotation) is tuple or any(get_origin(part) is tuple for part in get_args(annotation)):
+        kind = "list of records"
+    if type(None) in get_args(annotation):
+        kind += " or null"
+    return f"{kind}, {'as above' if again else 'as follows'}"
+
+
+def _is_choice(record: type[BaseModel]) -> bool:
+    """Whether a record is told from others by its name."""
+    name = record.model_fields.get("name")
+    return name is not None and len(get_args(name.annotation)) == 1
+
+
+def _records(annotation: object) -> tuple[type[BaseModel], ...]:
+    """The records that a type speaks of, alone, in a choice or in a list."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    origin, parts = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _choices(parts[0])
-    return [choice for part in parts for choice in _choices(part)] if origin in (Union, UnionType) else []
-
-
-def _tag(record: type[BaseModel]) -> str:
-    return str(record.model_fields["name"].default)
+        return (annotation,)
+    return tuple(record for part in get_args(annotation) for record in _records(part))
 
 
 def _type(annotation: object) -> str:
@@ -74,8 +100,6 @@ def _type(annotation: object) -> str:
         return " | ".join(_type(part) for part in parts)
     if origin is tuple:
         return _list(parts)
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return f"{{name: {_tag(annotation)}, ...}}"
     return WORDS[annotation] if isinstance(annotation, type) and annotation in WORDS else str(annotation)
 
 
@@ -104,6 +128,8 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if field.is_required():
         return ", required"
+    if isinstance(value, BaseModel) and "name" not in type(value).model_fields:
+        return ""  # a record of defaults, which follow
     return f", default {_yaml(value)}"
 
 

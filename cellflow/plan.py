@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from cellflow.config import Config
+from cellflow.config import Config, Stages
 from cellflow.core.errors import BadInput
 from cellflow.engine.formats import open_volume
 from cellflow.engine.store import Demand, Fitted
@@ -17,9 +17,11 @@ from cellflow.stages import (
     graph,
     ingest,
     normalise,
+    nuclei,
     partition,
     phantom,
     predict,
+    reconcile,
     report,
     scores,
     segment,
@@ -132,13 +134,17 @@ def _demands(config: Config, sample: str) -> dict[str, Demand]:
         found["predict"] = predict.demand(like, raw, stages.predict, voxel)
         offsets = predict.offsets_of(stages.predict)
     found["supervoxels"] = supervoxels.demand(like, stages.supervoxels, voxel)
+    nucleated = config.samples[sample].has_nuclei
+    if nucleated:
+        found["nuclei"] = nuclei.demand(like, probability="nuclei_probability" in roles)
     found["graph"] = graph.demand(like, offsets)
-    return found | _later(like, nodes, edges)
+    return found | _later(like, nodes, edges, stages, nucleated=nucleated)
 
 
-def _later(like: Fitted, nodes: int, edges: int) -> dict[str, Demand]:
+def _later(like: Fitted, nodes: int, edges: int, stages: Stages, *, nucleated: bool) -> dict[str, Demand]:
     return {
-        "partition": partition.demand(nodes, edges),
+        "partition": partition.demand(nodes, edges, stages.partition, nucleated=nucleated),
+        **({"reconcile": reconcile.demand(nodes, edges)} if nucleated else {}),
         "clean": clean.demand(nodes, edges),
         "segment": segment.demand(like, nodes),
         "scores": scores.demand(like, nodes),

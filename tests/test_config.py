@@ -1,19 +1,24 @@
 """What a configuration may say, and what each mistake is called."""
 
 import json
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
 from running import TOY
 
-from cellflow.config import from_mapping, load
+from cellflow.config import Sample, from_mapping, load
 from cellflow.core.errors import BadInput
 from cellflow.plan import planned
 
 
 def with_stage(**stages):
     return {**TOY, "stages": {**TOY["stages"], **stages}}
+
+
+def with_phantom(**more):
+    return {**TOY, "samples": {"toy": {**TOY["samples"]["toy"], **more}}}
 
 
 DIRECT = [[-1, 0, 0], [0, -1, 0], [0, 0, -1]]
@@ -54,6 +59,23 @@ def test_a_short_config_is_completed_by_defaults():
         (start({"boundaries": {"path": "b.h5"}}), "expected boundaries or affinities, not both"),
         (start({"phantom": {"shape": [8, 8, 8]}}), "expected phantom alone"),
         (start({}), "samples.toy.raw: "),
+        (
+            with_phantom(phantom_also=["nuclei"], nuclei={"path": "n.h5"}),
+            "expected phantom alone: it brings its own volumes, see phantom_also",
+        ),
+        (with_phantom(phantom_also=["mask"]), "samples.toy.phantom_also.0: found 'mask'"),
+        (
+            {**TOY, "samples": {"toy": {"raw": {"path": "r.h5"}, "phantom_also": ["nuclei"]}}},
+            "expected a phantom beside phantom_also",
+        ),
+        (
+            {**TOY, "samples": {"toy": {k: {"path": "n"} for k in ("raw", "nuclei", "nuclei_probability")}}},
+            "expected nuclei (labels) or nuclei_probability, not both",
+        ),
+        (
+            {**with_phantom(phantom_also=["nuclei"]), "stages": {"reconcile": {"split": False, "join": 0}}},
+            "samples.toy: found nuclei that nothing goes by: the solver is multicut",
+        ),
         ({**TOY, "results": ""}, "results: found ''"),
         (with_stage(partition={"evidence": 0.6}), "expected 'mean' or one of graph.quantiles"),
         (
@@ -94,6 +116,34 @@ def test_affinities_stand_in_for_raw_and_for_the_prediction(tmp_path):
     few = {**content, "samples": {"toy": {"affinities": {**chosen, "offsets": 2 * DIRECT}}}}
     with pytest.raises(BadInput, match=r"samples.toy.affinities: .*found 5 channels .* at least 6"):
         from_mapping(few, "toy.yaml")
+
+
+def test_nuclei_add_two_stages_and_change_the_jobs_of_no_other():
+    plain, with_nuclei = (from_mapping(c, "toy.yaml") for c in (TOY, with_phantom(phantom_also=["nuclei"])))
+    before, after = plain.chain("toy"), with_nuclei.chain("toy")
+    assert [stage for stage in after if stage not in before] == ["ingest-nuclei", "nuclei", "reconcile"]
+    assert after.index("supervoxels") < after.index("nuclei") < after.index("partition")
+    assert after.index("partition") < after.index("reconcile") < after.index("clean")
+    for stage in before:
+        assert plain.job(stage, "toy") == with_nuclei.job(stage, "toy")
+    assert [row.stage for row in planned(with_nuclei)] == after
+
+
+def test_the_lifted_solver_needs_something_to_lift():
+    bare = from_mapping(TOY, "toy.yaml")
+    solver = SimpleNamespace(name="lifted_multicut")
+    stages = bare.stages.model_copy(update={"partition": SimpleNamespace(solver=solver)})
+    with pytest.raises(BadInput, match=r"samples.toy: found neither nuclei nor affinities of long range"):
+        bare.model_copy(update={"stages": stages}).check("toy.yaml")
+    nucleated = from_mapping(with_phantom(phantom_also=["nuclei"]), "toy.yaml")
+    nucleated.model_copy(update={"stages": stages}).check("toy.yaml")
+
+
+@pytest.mark.parametrize(
+    ("offsets", "long"), [(DIRECT, False), ([*DIRECT, [0, 0, 1]], False), ([*DIRECT, [-3, 0, 0]], True)]
+)
+def test_only_steps_of_more_than_one_voxel_are_of_long_range(offsets, long):
+    assert Sample(affinities={"path": "a.h5", "offsets": offsets}).has_long_range == long
 
 
 def test_a_file_that_is_not_yaml_is_named_in_one_line(tmp_path):

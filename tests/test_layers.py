@@ -19,8 +19,11 @@ LEVELS = {
     "manual": 3,
     "plan": 4,
     "models": 4,
-    "cli": 5,
-    "__main__": 6,
+    "training": 4,
+    "selftraining": 4,
+    "train": 5,
+    "cli": 6,
+    "__main__": 7,
 }
 OWNERS = {
     "dask": ("cellflow/engine/cluster.py",),
@@ -29,16 +32,20 @@ OWNERS = {
     "h5py": ("cellflow/engine/formats",),
     "tifffile": ("cellflow/engine/formats",),
     # What a config or a command needs of a network starts without torch, which takes a second.
-    "torch": tuple(
-        f"cellflow/networks/{name}.py"
-        for name in ("blocks", "unet", "checkpoint", "device", "model", "session", "focus")
+    "torch": (
+        *(
+            f"cellflow/networks/{name}.py"
+            for name in ("blocks", "unet", "checkpoint", "device", "model", "session", "focus")
+        ),
+        *(f"cellflow/networks/training/{n}.py" for n in ("fit", "forward", "judge", "losses", "processes")),
+        "cellflow/networks/training/state.py",
     ),
     "bioimageio": ("cellflow/networks/sources/package.py",),
     "loguru": ("cellflow/networks/sources/package.py",),
     "urllib": ("cellflow/networks/sources/download.py",),
     "bioimage_cpp": ("cellflow/core", "cellflow/solvers"),
     "snakemake": (),
-    "click": ("cellflow/cli.py", "cellflow/manual.py", "cellflow/models.py"),
+    "click": ("cellflow/cli.py", "cellflow/manual.py", "cellflow/models.py", "cellflow/train.py"),
     "yaml": ("cellflow/config.py", "cellflow/cli.py", "cellflow/manual.py", "cellflow/networks/sources"),
 }
 

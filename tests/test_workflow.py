@@ -114,6 +114,19 @@ def test_a_report_is_not_the_last_word_while_a_stage_before_it_is_missing(folder
     assert is_current(toy, "predict")
 
 
+def test_nuclei_add_their_stages_and_a_rule_for_them_redoes_only_what_follows(tmp_path):
+    toy = {**TOY["samples"]["toy"], "phantom_also": ["boundaries", "nuclei"]}
+    write_config(tmp_path, {**TOY, "samples": {"toy": toy}})
+    code, said = run(tmp_path)
+    assert code == 0, said
+    added = {"ingest-boundaries", "ingest-nuclei", "nuclei", "reconcile"}
+    assert set(receipts(tmp_path / "results" / "toy")) == {*STAGES, *added} - {"normalise", "predict"}
+    write_config(
+        tmp_path, {**TOY, "samples": {"toy": toy}, "stages": {**TOY["stages"], "reconcile": {"join": 0}}}
+    )
+    assert planned(tmp_path) == {"reconcile", "clean", "segment", "scores", "report"}
+
+
 def test_until_runs_so_far_and_no_further_even_in_a_folder_with_an_odd_name(tmp_path):
     odd = "my $results; ' it"
     write_config(tmp_path, {**TOY, "results": odd})

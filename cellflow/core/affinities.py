@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellflow.core.errors import BadInput
-from cellflow.core.grid import Triple
+from cellflow.core.grid import Box, Triple
 
 Offsets = Sequence[Triple] | NDArray[np.integer[Any]]
 
@@ -54,6 +54,24 @@ def boundary_map(channels: Iterable[NDArray[np.uint8]], offsets: Offsets, shape:
         for ends in (here, there):
             np.minimum(smallest[ends], channel[here], out=smallest[ends])
     return np.invert(smallest, out=smallest)
+
+
+def silenced(
+    values: NDArray[np.uint8], offsets: Offsets, inside: NDArray[np.bool_], crop: Box
+) -> NDArray[np.uint8]:
+    """The affinities (c, z, y, x) of a core, changed in place: pairs with an end outside say nothing.
+
+    `inside` covers the core, which is its `crop`, and a halo of `reach(offsets)` that may be cut at the end
+    of the volume. Nothing is said by 0 of direct neighbours, which do not attract, and by 255 of others,
+    which do not repel.
+    """
+    shape = inside.shape
+    for channel, step, direct in zip(values, checked(offsets), is_direct(offsets), strict=True):
+        both = np.zeros(shape, np.bool_)
+        here, there = _overlap(step, shape)
+        both[here] = inside[here] & inside[there]
+        channel[~both[crop]] = 0 if direct else 255
+    return values
 
 
 def reach(offsets: Offsets) -> Triple:

@@ -61,6 +61,14 @@ def merge(parts: Sequence[NodeTable]) -> NodeTable:
     return _sorted(np.concatenate([p.id for p in parts]), np.concatenate(columns))
 
 
+def at_border(nodes: NodeTable, shape: Triple) -> NDArray[np.bool_]:
+    """(k,): whether each label reaches the border of a volume along an axis of more than one voxel."""
+    axes = [axis for axis, n in enumerate(shape) if n > 1]
+    ends = np.array(shape)[axes]
+    found: NDArray[np.bool_] = ((nodes.lower[:, axes] == 0) | (nodes.upper[:, axes] == ends)).any(axis=1)
+    return found
+
+
 def _sorted(ids: U64, columns: I64) -> NodeTable:
     """Join the rows of equal id; columns are size, lower, upper, sums."""
     order = np.argsort(ids, kind="stable")

@@ -143,12 +143,12 @@ def render(page: Page) -> str:
     html: str = _template().render(
         page=page,
         tiles=_tiles(page),
-        scores=[(*MEANING[key], _number(given[key])) for key in MEANING if key in given],
+        scores=[(*MEANING[key], number(given[key])) for key in MEANING if key in given],
         balance=_balance(given),
         planes=[(title, found) for key, title in PLANES.items() if (found := _of_plane(page, key))],
         histogram=_histogram(page.sizes),
         times=Markup(bars_svg([(s.name, s.seconds, duration(s.seconds)) for s in page.stages])),  # noqa: S704 - escaped there
-        settings=[(s.name, list(_marked(s.values, s.defaults))) for s in page.settings],
+        settings=[(s.name, list(marked(s.values, s.defaults))) for s in page.settings],
         facts=_facts(page.input),
     )
     return html
@@ -210,11 +210,11 @@ def _template() -> Template:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"duration": duration, "bytes": size, "short": short, "base64": _base64}
+    environment.filters |= {"duration": duration, "bytes": size, "short": short, "base64": base64}
     return environment.from_string(resources.files(__package__).joinpath("report.html").read_text("utf-8"))
 
 
-def _base64(png: bytes) -> str:
+def base64(png: bytes) -> str:
     return b64encode(png).decode("ascii")
 
 
@@ -225,16 +225,16 @@ def _histogram(sizes: Sizes | None) -> Markup:
 
 
 def _tiles(page: Page) -> list[tuple[str, str, str]]:
-    tiles = [(*MEANING["cells_found"], _number(page.cells_found))]
+    tiles = [(*MEANING["cells_found"], number(page.cells_found))]
     if page.scores is not None:
-        return tiles + [(*MEANING[k], _number(page.scores[k])) for k in HEADLINE if k in page.scores]
+        return tiles + [(*MEANING[k], number(page.scores[k])) for k in HEADLINE if k in page.scores]
     if page.sizes is not None:
         meaning = "Half of the cells are smaller, half larger."
         tiles.append(("Median size", meaning, f"{short(page.sizes.median)} {page.sizes.unit}"))
     return tiles
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     if value is None:
         return DASH
     return f"{value:,}".replace(",", "\N{THIN SPACE}") if isinstance(value, int) else f"{value:.3f}"
@@ -258,14 +258,14 @@ def _of_plane(page: Page, plane: str) -> list[tuple[int, Picture]]:
     return [(number, p) for number, p in enumerate(page.pictures) if p.plane == plane]
 
 
-def _marked(
+def marked(
     values: dict[str, JsonValue], defaults: dict[str, JsonValue], prefix: str = ""
 ) -> Iterator[tuple[str, str, str | None]]:
     """Yield name, value and, where it differs, the default; groups of parameters are written a.b."""
     for key, value in values.items():
         default = defaults.get(key)
         if isinstance(value, dict):
-            yield from _marked(value, default if isinstance(default, dict) else {}, f"{prefix}{key}.")
+            yield from marked(value, default if isinstance(default, dict) else {}, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", _plain(value), None if value == default else _plain(default)
 

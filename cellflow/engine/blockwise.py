@@ -9,10 +9,10 @@ import resource
 import socket
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Protocol
 
 from cellflow.core.errors import BadInput, BlocksFailed
@@ -23,6 +23,8 @@ ATTEMPTS = 3
 SAME_ERROR_STOPS = 3
 WAITING_PER_WORKER = 3
 """Blocks handed out beyond the running ones: enough to keep workers busy, few enough to stay small."""
+SECONDS_PER_CALL = 0.2
+"""Blocks faster than this are handed out several at a time."""
 
 
 class Item(Protocol):
@@ -43,7 +45,8 @@ class _Pass:
     progress: Progress
     attempts: dict[int, int] = field(default_factory=dict)
     errors: dict[int, str] = field(default_factory=dict)
-    succeeded: bool = False
+    seconds: list[float] = field(default_factory=list)
+    """Of every block done in this run."""
 
 
 def map_blocks(
@@ -54,7 +57,7 @@ def map_blocks(
     A block that raises is tried three times and does not stop the others; `BadInput` and a full disk stop
     at once, and so does the same error from the first three blocks. Raises `BlocksFailed` when a block
     is missing at the end. A block may be run twice (a lost worker), so a task's writes must be idempotent.
-    Costs about a millisecond a block; never holds more futures than a few per worker.
+    A call costs some milliseconds, shared by fast blocks; never holds more futures than a few per worker.
     """
     planned = list(blocks)
     todo = [block for block in planned if block.id not in journal.done]
@@ -76,65 +79,89 @@ def _drain(task: Task, todo: list[Item], executor: Executor, state: _Pass) -> No
     workers = getattr(executor, "workers", 1)
     # A serial executor is done with a block when `submit` returns: write it down before the next.
     window = 1 if workers == 1 else WAITING_PER_WORKER * workers
-    queue = iter(todo)
-    running: dict[Future[Any], Item] = {}
+    queue = deque(todo)
+    running: dict[Future[Any], list[Item]] = {}
     while True:
-        for block in islice(queue, window - len(running)):
-            running[executor.submit(measured, task, block)] = block
+        while queue and len(running) < window:
+            group = [queue.popleft() for _ in range(_together(state, len(queue), workers))]
+            running[executor.submit(measured, task, group)] = group
         if not running:
             return
         finished, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in finished:
-            block = running.pop(future)
-            if not _record(future, block, state):
-                running[executor.submit(measured, task, block)] = block
+            queue.extendleft(reversed(_record(future, running.pop(future), state)))
 
 
-def measured(task: Task, block: Item) -> tuple[Part, dict[str, Any]]:
-    """The part of one block, with what it cost: seconds, peak memory of the process, where it ran."""
-    start = time.perf_counter()
-    part = task(block)
-    usage = {
-        "seconds": round(time.perf_counter() - start, 4),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "host": socket.gethostname(),
-    }
-    return part, usage
+def _together(state: _Pass, left: int, workers: int) -> int:
+    """How many blocks to hand out as one: a call costs milliseconds, as much as a small block itself.
+
+    One, until something is known of them and once something failed: an error names the first of a group.
+    """
+    done = len(state.seconds)
+    if workers == 1 or done < workers or state.errors:
+        return 1
+    enough = int(SECONDS_PER_CALL / max(sum(state.seconds) / done, 1e-4))
+    return max(1, min(enough, left // (WAITING_PER_WORKER * workers)))
 
 
-def _record(future: Future[Any], block: Item, state: _Pass) -> bool:
-    """Note the outcome of one attempt; False asks for another."""
+def measured(task: Task, group: list[Item]) -> list[tuple[Part, dict[str, Any]]]:
+    """The parts of a group of blocks, up to the first that fails; raises if that is the first of all.
+
+    With each part what it cost: seconds, peak memory of the process, where it ran.
+    """
+    done: list[tuple[Part, dict[str, Any]]] = []
+    for block in group:
+        start = time.perf_counter()
+        try:
+            part = task(block)
+        except Exception:
+            if not done:
+                raise
+            break  # it comes first in another call, and raises there
+        usage = {
+            "seconds": round(time.perf_counter() - start, 4),
+            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "host": socket.gethostname(),
+        }
+        done.append((part, usage))
+    return done
+
+
+def _record(future: Future[Any], group: list[Item], state: _Pass) -> list[Item]:
+    """Note the outcome of one call; the blocks that must be handed out again."""
     try:
-        part, usage = future.result()
+        done = future.result()
     except BadInput:
         raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise BadInput(_disk_full(error, state.journal)) from error
-        return _note(error, block, state)
+        return _note(error, group, state)
     except Exception as error:  # noqa: BLE001 - whatever a block raises, the others go on
-        return _note(error, block, state)
-    state.attempts.pop(block.id, None)
-    state.errors.pop(block.id, None)
-    state.journal.finished(block.id, part, usage)
-    state.succeeded = True
-    state.progress.step()
-    return True
+        return _note(error, group, state)
+    for block, (part, usage) in zip(group, done, strict=False):
+        state.attempts.pop(block.id, None)
+        state.errors.pop(block.id, None)
+        state.seconds.append(usage["seconds"])
+        state.journal.finished(block.id, part, usage)
+        state.progress.step()
+    return group[len(done) :]
 
 
-def _note(error: BaseException, block: Item, state: _Pass) -> bool:
+def _note(error: BaseException, group: list[Item], state: _Pass) -> list[Item]:
+    block = group[0]
     text = f"{type(error).__name__}: {error}".splitlines()[0]
     state.journal.failed(block.id, text, "".join(traceback.format_exception(error)))
     state.errors[block.id] = text
     state.attempts[block.id] = state.attempts.get(block.id, 0) + 1
     same = len(set(state.errors.values())) == 1
     hopeless = min(SAME_ERROR_STOPS, state.total)
-    if not state.succeeded and same and sum(state.attempts.values()) >= hopeless * ATTEMPTS:
+    if not state.seconds and same and sum(state.attempts.values()) >= hopeless * ATTEMPTS:
         remedy = (
             "All failed alike, so the others were not tried. Mend the cause and run the same command again"
         )
         raise BlocksFailed(_failure(state, sorted(state.errors), remedy)) from error
-    return state.attempts[block.id] >= ATTEMPTS
+    return group if state.attempts[block.id] < ATTEMPTS else group[1:]
 
 
 def _failure(state: _Pass, failed: list[int], remedy: str) -> str:

@@ -3,9 +3,9 @@
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 THREADS = dict.fromkeys(
@@ -59,14 +59,19 @@ class DaskExecutor(Executor):
     and could not be made again, and the stage would wait for ever.
     """
 
-    def __init__(self, client: Any, workers: int) -> None:  # noqa: ANN401 - a `distributed.Client`
+    def __init__(self, start: Callable[[], Any], workers: int) -> None:
         self.workers = workers
-        self._client = client
+        self._start = start
+
+    @cached_property
+    def client(self) -> Any:  # noqa: ANN401 - a `distributed.Client`
+        """The workers, started when they are first asked for: a stage may need none."""
+        return self._start()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401
         """The future of `fn(*args)`."""
         outcome: Future[Any] = Future()
-        asked = self._client.submit(fn, *args, **kwargs, pure=False)
+        asked = self.client.submit(fn, *args, **kwargs, pure=False)
         asked.add_done_callback(partial(_settle, outcome))
         return outcome
 
@@ -89,12 +94,17 @@ def executor(workers: int, *, gpu_each: bool = False) -> Iterator[Executor]:
     if workers <= 1:
         yield SerialExecutor()
         return
+    with ExitStack() as stack:
+        yield DaskExecutor(partial(_started, stack, workers, gpu_each=gpu_each), workers)
+
+
+def _started(stack: ExitStack, workers: int, *, gpu_each: bool) -> Any:  # noqa: ANN401 - a `distributed.Client`
     os.environ.update(THREADS | SILENT)
     import dask  # noqa: PLC0415 - half a second that a serial run need not pay
     from distributed import Client, LocalCluster  # noqa: PLC0415
 
-    with (
-        dask.config.set(_settings(gpu_each=gpu_each)),
+    stack.enter_context(dask.config.set(_settings(gpu_each=gpu_each)))
+    cluster = stack.enter_context(
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -103,10 +113,9 @@ def executor(workers: int, *, gpu_each: bool = False) -> Iterator[Executor]:
             dashboard_address=None,
             scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # a free port, also side by side
             memory_limit=0,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield DaskExecutor(client, workers)
+        )
+    )
+    return stack.enter_context(Client(cluster))
 
 
 def _settings(*, gpu_each: bool) -> dict[str, Any]:

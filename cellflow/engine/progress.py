@@ -13,10 +13,10 @@ log = logging.getLogger("cellflow")
 
 
 class Progress:
-    """Counts blocks; shows blocks/s and the time left."""
+    """Counts blocks, or what else `unit` names; shows how many a second and the time left."""
 
-    def __init__(self, label: str, total: int, done: int) -> None:
-        self.label, self.total, self.done = label, total, done
+    def __init__(self, label: str, total: int, done: int, unit: str = "block") -> None:
+        self.label, self.total, self.done, self.unit = label, total, done, unit
         self._resumed, self._start = done, time.monotonic()
         self._said = self._start
         self._bar: tqdm[Any] | None = None
@@ -27,12 +27,14 @@ class Progress:
                 desc=self.label,
                 total=self.total,
                 initial=self.done,
-                unit="block",
+                unit=self.unit,
                 leave=False,
                 dynamic_ncols=True,
             )
         if self._resumed:
-            self._say(f"{self.label}: {self._resumed} of {self.total} blocks were done before, going on")
+            self._say(
+                f"{self.label}: {self._resumed} of {self.total} {self.unit}s were done before, going on"
+            )
         return self
 
     def __exit__(
@@ -54,7 +56,10 @@ class Progress:
         seconds = max(time.monotonic() - self._start, 1e-6)
         rate = (self.done - self._resumed) / seconds
         left = f", {(self.total - self.done) / rate:.0f} s left" if rate and self.done < self.total else ""
-        return f"{self.label}: {self.done}/{self.total} blocks, {rate:.1f} blocks/s, {seconds:.1f} s{left}"
+        return (
+            f"{self.label}: {self.done}/{self.total} {self.unit}s, {rate:.1f} {self.unit}s/s, "
+            f"{seconds:.1f} s{left}"
+        )
 
     def _say(self, line: str) -> None:
         self._said = time.monotonic()

@@ -22,6 +22,10 @@ from cellflow.core.grid import Box, Grid, Triple
 from cellflow.core.schema import Schema, Shape3
 from cellflow.engine.atomic import flush_folder
 
+# A stage scales by workers: with one thread each, a worker holds no chunks beyond the one it decodes, and
+# workers do not wait for each other's threads.
+zarr.config.set({"threading.max_workers": 1})
+
 Kind = Literal["intensity", "labels"]
 Array: TypeAlias = zarr.Array[Any]
 """A volume on disk."""

@@ -1,5 +1,6 @@
-"""The graph on disk: one file a range of nodes, whole tables in memory for a solver."""
+"""The graph on disk: one file a range of nodes, whole tables or some columns in memory for a solver."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,11 @@ from numpy.typing import NDArray
 
 from cellflow.core.edge_table import EdgeTable
 from cellflow.core.nodes import NodeTable
+from cellflow.core.nuclei import Held
 from cellflow.engine.parts import load_part
+
+NODES_PER_RANGE = 1 << 13
+"""About 20 MB of rows a range: a merge is a task like any other, and must not need more than a block."""
 
 
 def load_edges(table: Path, ranges: int) -> EdgeTable:
@@ -24,6 +29,28 @@ def load_long_range(table: Path, ranges: int) -> EdgeTable:
 def load_nodes(table: Path, ranges: int) -> NodeTable:
     """The whole node table in memory, sorted by id."""
     return NodeTable(**_stack(table, "nodes", ranges))
+
+
+def load_columns(
+    table: Path, what: str, names: Iterable[str], ranges: Iterable[int]
+) -> dict[str, NDArray[Any]]:
+    """Some columns of `edges`, `long_range` or `nodes` in some ranges, one after the other."""
+    found: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+    for i in ranges:
+        with np.load(table / what / f"{i}.npz", allow_pickle=False) as file:
+            for name, parts in found.items():
+                parts.append(file[name])
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def load_nuclei(table: Path, ranges: int) -> Held:
+    """What every supervoxel holds, in memory, in the order of the nodes; from the table of stage `nuclei`."""
+    return Held(**_stack(table, "nuclei", ranges))
+
+
+def load_truth(table: Path, ranges: int) -> NDArray[np.uint64]:
+    """The true cell of every node, in the order of ids; only a graph phantom has it."""
+    return _stack(table, "truth", ranges)["cell"]
 
 
 def _stack(table: Path, what: str, ranges: int) -> dict[str, NDArray[Any]]:

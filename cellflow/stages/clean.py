@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cellflow.core.grid import Triple
-from cellflow.core.nodes import NodeTable
+from cellflow.core.nodes import NodeTable, at_border
 from cellflow.core.schema import Schema
 from cellflow.core.segments import fill_enclosed, reflood, renumber, segment_sizes
 from cellflow.engine.atomic import write
@@ -47,11 +47,11 @@ def clean_graph(  # noqa: PLR0913, PLR0917 - the graph and what was decided on i
     sizes = segment_sizes(segments, nodes.size)
     segments = reflood(edges, boundary, segments, sizes < p.min_size)
     sizes = segment_sizes(segments, nodes.size)
-    at_border = _touching(segments, nodes, shape)
-    segments = np.where(_unwanted(sizes, at_border, p)[segments], 0, segments)
+    touching = _touching(segments, nodes, shape)
+    segments = np.where(_unwanted(sizes, touching, p)[segments], 0, segments)
     if p.fill_holes:
         sizes = segment_sizes(segments, nodes.size)
-        segments = fill_enclosed(edges, segments, sizes, at_border[: sizes.size], p.fill_holes)
+        segments = fill_enclosed(edges, segments, sizes, touching[: sizes.size], p.fill_holes)
     return renumber(segments)[0]
 
 
@@ -65,7 +65,8 @@ def run(context: Context, p: Params) -> dict[str, Any]:
     ranges = context.result("graph")["ranges"]
     table = context.file("graph", "table")
     edges, nodes = load_edges(table, ranges), load_nodes(table, ranges)
-    segments = np.load(context.file("partition", "segments.npy"), allow_pickle=False)[1:].astype(np.int64)
+    decided = "reconcile" if "reconcile" in context.job.after else "partition"
+    segments = np.load(context.file(decided, "segments.npy"), allow_pickle=False)[1:].astype(np.int64)
     z, y, x = context.result("ingest-raw")["shape"]
     cells = clean_graph(edges.edges.astype(np.int64) - 1, edges.mean, nodes, segments, (z, y, x), p)
     found = np.concatenate([[0], cells]).astype(np.uint64)
@@ -74,18 +75,15 @@ def run(context: Context, p: Params) -> dict[str, Any]:
 
 
 def _touching(segments: NDArray[np.int64], nodes: NodeTable, shape: Triple) -> NDArray[np.bool_]:
-    """Flags of the segments that reach the border along an axis of more than one voxel."""
-    axes = [axis for axis, n in enumerate(shape) if n > 1]
-    ends = np.array(shape)[axes]
-    at_border = ((nodes.lower[:, axes] == 0) | (nodes.upper[:, axes] == ends)).any(axis=1)
+    """Flags of the segments that reach the border."""
     flags = np.zeros(int(segments.max(initial=0)) + 1, np.bool_)
-    flags[segments[at_border]] = True
+    flags[segments[at_border(nodes, shape)]] = True
     return flags
 
 
-def _unwanted(sizes: NDArray[np.int64], at_border: NDArray[np.bool_], p: Params) -> NDArray[np.bool_]:
-    unwanted = at_border.copy() if p.remove_border else np.zeros(sizes.size, np.bool_)
+def _unwanted(sizes: NDArray[np.int64], touching: NDArray[np.bool_], p: Params) -> NDArray[np.bool_]:
+    unwanted = touching.copy() if p.remove_border else np.zeros(sizes.size, np.bool_)
     present = sizes[1:][sizes[1:] > 0]
     if p.background and present.size:
-        unwanted |= at_border & (sizes > p.background * np.median(present))
+        unwanted |= touching & (sizes > p.background * np.median(present))
     return unwanted

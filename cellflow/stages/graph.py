@@ -25,11 +25,10 @@ from cellflow.core.errors import BadInput
 from cellflow.core.grid import Block, Triple, box_shape
 from cellflow.core.schema import Schema
 from cellflow.engine.parts import load_part, save_part
+from cellflow.engine.ranges import NodeRange, node_ranges, touched
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Array, Demand, Fitted, open_read
-
-NODES_PER_RANGE = 1 << 13
-"""About 20 MB of rows a range: a merge is a task like any other, and must not need more than a block."""
+from cellflow.engine.tables import NODES_PER_RANGE
 
 
 class Params(Schema):
@@ -87,18 +86,6 @@ class Channels:
 Evidence = BoundaryMap | Channels
 
 
-@dataclass(frozen=True)
-class NodeRange:
-    """Nodes `start` to `stop` (exclusive): one task of the merge, one file of the table."""
-
-    id: int
-    start: int
-    stop: int
-    blocks: dict[str, tuple[int, ...]]
-    """By table, the blocks that have nodes of the range, or edges whose smaller node lies in it: the files
-    to open."""
-
-
 def graph_block(
     labels: NDArray[np.uint64], boundaries: NDArray[np.uint8], core: Block
 ) -> tuple[edge_table.EdgeHistograms, nodes.NodeTable]:
@@ -133,15 +120,17 @@ def run(context: Context, p: Params) -> dict[str, Any]:
         )
     evidence = _evidence(context)
     parts, table = context.scratch("parts"), context.output("table")
-    count = partial(_count, labels=context.volume("supervoxels"), evidence=evidence, folder=parts)
+    supervoxels = context.volume("supervoxels")
+    count = partial(_count, labels=supervoxels, evidence=evidence, folder=parts, per_range=NODES_PER_RANGE)
     seen = context.map("blocks", count, context.fitted().grid(evidence.halo))
-    ranges = _ranges(total, seen)
+    ranges = node_ranges(total, seen, NODES_PER_RANGE)
     merge = partial(_merge, evidence=evidence, parts=parts, table=table, quantiles=p.quantiles)
     merged = context.map("merge", merge, ranges)
     counts = {
         "nodes": total,
         "edges": sum(part["edges"] for part in merged),
         "ranges": len(ranges),
+        "nodes_per_range": NODES_PER_RANGE,
         "quantiles": list(p.quantiles),
         "contacts": sum(part["contacts"] for part in merged),
     }
@@ -159,35 +148,17 @@ def _evidence(context: Context) -> Evidence:
     return BoundaryMap(context.volume("boundaries"))
 
 
-def _count(block: Block, labels: Array, evidence: Evidence, folder: Path) -> dict[str, Any]:
+def _count(block: Block, labels: Array, evidence: Evidence, folder: Path, per_range: int) -> dict[str, Any]:
     tables, found = evidence.count(labels, block)
     for name, rows in tables.items():
         save_part(folder / name, block.id, asdict(rows))
     save_part(folder / "nodes", block.id, asdict(found))
-    return {"nodes": _ends(found.id), **{name: _ends(rows.edges[:, 0]) for name, rows in tables.items()}}
+    columns = {"nodes": found.id, **{name: rows.edges[:, 0] for name, rows in tables.items()}}
+    return {name: touched(ids, per_range) for name, ids in columns.items()}
 
 
 def _origin(block: Block) -> Triple:
     return block.core[0].start, block.core[1].start, block.core[2].start
-
-
-def _ends(ids: NDArray[np.uint64]) -> list[int]:
-    """Smallest and largest id of a sorted column, so that a merge opens only the files it needs."""
-    return [int(ids[0]), int(ids[-1])] if ids.size else [1, 0]
-
-
-def _ranges(total: int, seen: list[dict[str, Any]]) -> list[NodeRange]:
-    """Nodes 1 to `total` in ranges, each with the blocks that know of them."""
-    ends = {name: np.array([part[name] for part in seen]) for name in seen[0]}
-
-    def blocks(name: str, start: int, stop: int) -> tuple[int, ...]:
-        first, last = ends[name].T
-        return tuple(np.flatnonzero((first < stop) & (last >= start)).tolist())
-
-    bounds = [(a, min(a + NODES_PER_RANGE, total + 1)) for a in range(1, total + 1, NODES_PER_RANGE)]
-    return [
-        NodeRange(i, a, b, {name: blocks(name, a, b) for name in ends}) for i, (a, b) in enumerate(bounds)
-    ]
 
 
 def _merge(

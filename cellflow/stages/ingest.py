@@ -1,8 +1,8 @@
 """Copy one input volume into the sample's OME-Zarr: checked, in one order of axes, with its pyramid.
 
-Runs once for each volume of a sample: `raw`, `truth`, `boundaries`, `mask`. The file is read block by
-block and never as a whole. Refused, with the place: NaN or infinite voxels, a raw volume of nothing but
-zeros, negative labels, probabilities outside 0 to 1.
+Runs once for each volume of a sample: `raw`, `truth`, `boundaries`, `mask`, `nuclei`, `nuclei_probability`.
+The file is read block by block and never as a whole. Refused, with the place: NaN or infinite voxels, a
+raw volume of nothing but zeros, negative labels, probabilities outside 0 to 1.
 """
 
 from functools import partial
@@ -21,8 +21,9 @@ from cellflow.engine.formats import Source, Volume, fingerprint, open_volume
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Array, Demand, Fitted
 
-Role = Literal["raw", "truth", "boundaries", "mask"]
-
+Role = Literal["raw", "truth", "boundaries", "mask", "nuclei", "nuclei_probability"]
+LABELS = ("truth", "nuclei")
+PROBABILITIES = ("boundaries", "nuclei_probability")
 
 PRIVATE = ("source",)
 """The receipt speaks of the voxels, by their checksum, not of where they lay."""
@@ -42,9 +43,9 @@ def stamp(p: Params) -> str:
 
 def stored_dtype(role: Role, dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The type a volume is kept in: labels uint64, maps and masks uint8, raw as it is (float32 if float)."""
-    if role == "truth":
+    if role in LABELS:
         return np.dtype(np.uint64)
-    if role in ("boundaries", "mask"):
+    if role in (*PROBABILITIES, "mask"):
         return np.dtype(np.uint8)
     return np.dtype(np.float32) if dtype.kind == "f" else dtype
 
@@ -55,11 +56,11 @@ def ingest_block(values: NDArray[Any], role: Role, corner: Triple = (0, 0, 0)) -
     Raises `BadInput` for voxels that no later stage could use.
     """
     require_finite(values, corner)
-    if role == "truth":
+    if role in LABELS:
         return _labels(values)
     if role == "mask":
         return np.asarray(values != 0, np.uint8)
-    if role == "boundaries":
+    if role in PROBABILITIES:
         return probabilities(values)
     if values.dtype == np.float64 and np.abs(values).max(initial=0) > np.finfo(np.float32).max:
         raise BadInput(f"found {np.abs(values).max():.3g}, expected at most 3e38; scale the file")
@@ -91,7 +92,7 @@ def run(context: Context, p: Params) -> dict[str, Any]:
     source = open_volume(p.source)
     like = context.fitted(source.shape)
     dtype = stored_dtype(p.role, source.dtype)
-    kind: store.Kind = "intensity" if p.role in ("raw", "boundaries") else "labels"
+    kind: store.Kind = "intensity" if p.role in ("raw", *PROBABILITIES) else "labels"
     target = context.create(p.role, like, dtype, kind)
     task = partial(_task, source=source, target=target, role=p.role, path=p.source.path)
     parts = context.map("blocks", task, like.grid())
@@ -100,9 +101,9 @@ def run(context: Context, p: Params) -> dict[str, Any]:
         raise BadInput(
             f"{p.role} {p.source.path}: every voxel is 0, expected an image; is the dataset right?"
         )
-    if p.role == "boundaries" and source.dtype.kind != "f" and high <= 1:
+    if p.role in PROBABILITIES and source.dtype.kind != "f" and high <= 1:
         raise BadInput(
-            f"boundaries {p.source.path}: found {source.dtype} values that all mean at most 1/255, expected "
+            f"{p.role} {p.source.path}: found {source.dtype} values that all mean at most 1/255, expected "
             "probabilities 0 to 1 as float or 0 to 255 as uint8; multiply a binary map by 255"
         )
     voxel = source.voxel_size_um or (1.0, 1.0, 1.0)

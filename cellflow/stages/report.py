@@ -33,8 +33,9 @@ from cellflow.engine.tables import load_nodes
 PLANES = {"xy": 0, "xz": 1, "yz": 2}
 LIBRARIES = ("numpy", "numba", "scipy", "torch", "zarr", "dask", "bioimage-cpp", "snakemake")
 ORDER = (
-    *("phantom", "ingest-raw", "ingest-boundaries", "ingest-truth", "ingest-mask", "normalise", "predict"),
-    *("affinities", "supervoxels", "graph", "partition", "clean", "segment", "scores"),
+    *("phantom", "ingest-raw", "ingest-boundaries", "ingest-truth", "ingest-mask", "ingest-nuclei"),
+    *("ingest-nuclei_probability", "normalise", "predict", "affinities", "supervoxels", "nuclei", "graph"),
+    *("partition", "reconcile", "clean", "segment", "scores"),
 )
 
 
@@ -113,6 +114,8 @@ def _row(context: Context, voxel: Voxel, plane: str, box: Box) -> list[Picture]:
     ]
     if "ingest-truth" in read_receipt(context.job.folder, "scores")["inputs"]:
         shown.append(("truth", overlay_png(raw, _slice(context.volume("truth"), box, axis), pixel)))
+    if "reconcile" in read_receipt(context.job.folder, "clean")["inputs"]:
+        shown.append(("nuclei", overlay_png(raw, _slice(context.volume("nuclei"), box, axis), pixel)))
     at = f"{'zyx'[axis]} = {box[axis].start} of {context.volume('raw').shape[axis]}"
     return [Picture(plane=plane, title=title, png=png, caption=at) for title, png in shown]
 
@@ -176,4 +179,14 @@ def _warnings(receipts: dict[str, dict[str, Any]], *, known: bool, cells: int) -
     dropped = receipts["partition"]["result"]["segments"] - receipts["clean"]["result"]["cells"]
     if dropped > max(10, 0.9 * receipts["partition"]["result"]["segments"]):
         found.append(f"{dropped} segments were removed or joined after the partition: is min_size too large?")
-    return found
+    return [*found, *_lost_nuclei(receipts)]
+
+
+def _lost_nuclei(receipts: dict[str, dict[str, Any]]) -> list[str]:
+    if "reconcile" not in receipts["clean"]["inputs"]:
+        return []
+    lost, nuclei = (receipts["nuclei"]["result"][name] for name in ("lost", "nuclei"))
+    if lost <= max(2, 0.02 * nuclei):
+        return []
+    remedy = "Make supervoxels smaller: lower sigma_seeds or threshold."
+    return [f"{lost} of {nuclei} nuclei share a supervoxel with another one: they have no cell. {remedy}"]

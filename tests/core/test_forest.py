@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -170,6 +172,24 @@ def test_pieces_of_plateaus_join_nothing_before_it_is_known_whether_they_are_see
     smoothed[rng.random(shape) < 0.02] = 2
     expected = reference(altitude, smoothed, min_size)
     assert np.array_equal(from_ground(altitude, smoothed, block, min_size), expected)
+
+
+@settings(max_examples=15, deadline=None)
+@given(numbers, blocks)
+def test_labels_follow_cubes_of_the_volume_and_not_the_blocks(number, block):
+    rng, shape = np.random.default_rng(number), (5, 9, 8)
+    boundaries = boundary_map("random", shape, rng)
+    plain = from_boundaries(boundaries, shape)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forest_join, "CUBE", 2)
+        found = from_boundaries(boundaries, shape)
+        assert np.array_equal(from_boundaries(boundaries, block), found)
+    assert len(np.unique(np.stack([plain, found], 3).reshape(-1, 2), axis=0)) == plain.max()
+    first = np.unique(found, return_index=True)[1]
+    z, y, x = np.unravel_index(first, shape)
+    cubes = [tuple(c) for c in np.stack([z // 2, y // 2, x // 2], 1).tolist()]
+    order = [cube for cube, _ in itertools.groupby(cubes)]
+    assert order == sorted(set(cubes), key=lambda cube: [[n >> bit & 1 for n in cube] for bit in (2, 1, 0)])
 
 
 def flat_ground_with_few_seeds():

@@ -1,6 +1,7 @@
 import errno
 import os
 import signal
+import time
 from dataclasses import dataclass
 from functools import partial
 
@@ -198,3 +199,44 @@ def test_a_stranger_without_the_certificate_is_turned_away(dask_pool):
 def test_one_worker_is_this_process():
     with executor(1) as pool:
         assert pool.submit(os.getpid).result() == os.getpid()
+
+
+class Counting:
+    """The pool, and how many blocks each of its calls was given."""
+
+    def __init__(self, pool):
+        self.pool, self.workers, self.groups = pool, pool.workers, []
+
+    def submit(self, function, task, group):
+        self.groups.append([block.id for block in group])
+        return self.pool.submit(function, task, group)
+
+
+MANY = Grid((8, 8, 800), (8, 8, 2))
+
+
+def test_fast_blocks_are_handed_out_several_at_a_time_and_slow_ones_alone(dask_pool, folder, journal):
+    pool = Counting(dask_pool)
+    parts = map_blocks(Square(folder), MANY, pool, journal(), "x")
+    assert [part["id"] for part in parts] == list(range(400))
+    assert sorted(n for group in pool.groups for n in group) == list(range(400))
+    assert len(pool.groups) < 100
+    slow = Counting(dask_pool)
+    map_blocks(partial(asleep, 0.25), GRID, slow, journal(), "x")
+    assert all(len(group) == 1 for group in slow.groups)
+
+
+def test_a_block_that_fails_in_the_middle_of_a_group_is_named_and_the_others_are_done_once(
+    dask_pool, folder, journal
+):
+    pool, task = Counting(dask_pool), Square(folder, ((301, ALWAYS),), ValueError("bad voxel"))
+    with pytest.raises(BlocksFailed, match=r"1 of 400 blocks failed, first block 301: ValueError: bad voxel"):
+        map_blocks(task, MANY, pool, journal(), "x")
+    assert any(301 in group[1:] for group in pool.groups)
+    assert [n for n in range(400) if task.calls(n) != 1] == [301]
+    assert len(journal().done) == 399
+
+
+def asleep(seconds, block):
+    time.sleep(seconds)
+    return {"id": block.id}

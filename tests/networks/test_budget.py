@@ -52,6 +52,14 @@ def test_a_tile_is_no_larger_than_the_volume_needs():
     assert chosen(a, (20, 40, 48)).core == (24, 48, 48)
 
 
+def test_a_small_volume_has_several_tiles_for_several_workers_if_that_costs_little():
+    a = architecture(f_maps=4, num_levels=3)
+    lattice = chosen(a, (128, 192, 192))
+    whole = Lattice(lattice.shape, lattice.shape, lattice.period, lattice.halo)
+    assert len(lattice) >= 8
+    assert lattice.computed < 2.5 * whole.computed
+
+
 def test_a_budget_for_nothing_gives_the_smallest_tile():
     a = architecture(num_levels=3)
     assert chosen(a, budget=1).core == smallest(bare_of(a, HUGE)) == (4, 4, 4)

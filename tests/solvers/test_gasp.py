@@ -1,5 +1,7 @@
 """Agglomeration against a reference that follows the definition word by word."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from bioimage_cpp.graph import UndirectedGraph
@@ -88,9 +90,48 @@ def test_mean_and_sum_count_voxel_pairs_and_not_edges(linkage):
     assert Gasp(linkage=linkage)(equal).labels.tolist() != Gasp(linkage=linkage)(graph).labels.tolist()
 
 
-def test_the_librarys_own_sum_ignores_sizes():
-    """Once this fails, `Gasp` must no longer multiply by the sizes itself."""
-    graph = toy()
-    base = UndirectedGraph.from_unique_edges(graph.n_nodes, graph.edges.view(np.uint64))
-    labels = GaspClusterPolicy(linkage="sum").optimize(base, 0.5 - graph.boundary, edge_sizes=graph.sizes)
-    assert numbered(labels) != Gasp(linkage="sum")(graph).labels.tolist()
+@pytest.mark.parametrize("linkage", LINKAGES)
+def test_the_library_finds_the_same_partition(linkage):
+    """bioimage-cpp adds weights as they are: a sum over voxel pairs starts from size x weight."""
+    for seed in range(20):
+        graph = random_graph(seed, 80, density=0.2)
+        weights = (0.45 - graph.boundary + 0.1) * (graph.sizes if linkage == "sum" else 1)
+        base = UndirectedGraph.from_unique_edges(graph.n_nodes, graph.edges.view(np.uint64))
+        labels = GaspClusterPolicy(linkage=linkage).optimize(base, weights, edge_sizes=graph.sizes)
+        assert Gasp(linkage=linkage, beta=0.45)(graph).labels.tolist() == numbered(labels)
+
+
+def chain(far, size=1):
+    """0 - 1 - 2 in a row attract with 0.2 and 0.1; 0 and 2 do not touch and have this weight."""
+    further = graph_of(3, [(0, 2)], [far], [size])
+    return replace(graph_of(3, [(0, 1), (1, 2)], [0.2, 0.1]), long_range=further)
+
+
+@pytest.mark.parametrize("linkage", LINKAGES)
+@pytest.mark.parametrize("cannot_link", [False, True])
+def test_long_range_attraction_forbids_nothing_and_merges_nothing_by_itself(linkage, cannot_link):
+    solver = Gasp(linkage=linkage, cannot_link=cannot_link)
+    assert solver(chain(0.5)).labels.tolist() == [0, 0, 0]
+    apart = replace(graph_of(3, [(0, 1), (1, 2)], [-0.2, -0.1]), long_range=graph_of(3, [(0, 2)], [0.5]))
+    assert solver(apart).labels.tolist() == [0, 1, 2]
+
+
+def test_long_range_attraction_counts_once_its_segments_touch():
+    """1 and 2 repel each other, but together with 1 node 0 attracts 2 by more."""
+    graph = graph_of(3, [(0, 1), (1, 2)], [0.2, -0.1])
+    assert Gasp()(graph).labels.tolist() == [0, 0, 1]
+    assert Gasp()(replace(graph, long_range=graph_of(3, [(0, 2)], [0.3]))).labels.tolist() == [0, 0, 0]
+
+
+def test_long_range_repulsion_outvotes_a_merge_by_its_size():
+    assert Gasp()(chain(-0.1, size=1)).labels.tolist() == [0, 0, 1]
+    assert Gasp()(chain(-0.05, size=1)).labels.tolist() == [0, 0, 0]
+    assert Gasp()(chain(-0.05, size=4)).labels.tolist() == [0, 0, 1]
+    assert Gasp(linkage="max")(chain(-0.5)).labels.tolist() == [0, 0, 0]
+
+
+def test_a_repulsion_that_comes_up_first_is_never_outweighed_under_constraints():
+    """0 and 2 repel most of all; the large contact of 1 and 2 would outweigh that once 0 and 1 are one."""
+    graph = graph_of(3, [(0, 1), (0, 2), (1, 2)], [0.2, -0.4, 0.1], sizes=[1, 1, 20])
+    assert Gasp()(graph).labels.tolist() == [0, 0, 0]
+    assert Gasp(cannot_link=True)(graph).labels.tolist() == [0, 0, 1]

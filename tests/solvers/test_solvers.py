@@ -8,10 +8,11 @@ from pydantic import TypeAdapter, ValidationError
 from toy_graphs import graph_of, numbered, permuted, random_graph, random_graphs
 
 from cellflow.core.graphs import connected
-from cellflow.solvers import Gasp, Multicut, MutexWatershed, Solver
+from cellflow.solvers import Agglomerate, Gasp, Multicut, MutexWatershed, Solver
 
 SOLVERS = [Multicut(), Multicut(iterations=0), MutexWatershed()]
 SOLVERS += [Gasp(linkage=linkage) for linkage in ("mean", "sum", "max", "min", "abs_max")]
+SOLVERS += [Gasp(cannot_link=True), *(Agglomerate(linkage=linkage) for linkage in ("mean", "max", "min"))]
 every_solver = pytest.mark.parametrize("solver", SOLVERS, ids=repr)
 
 
@@ -47,7 +48,10 @@ def test_certain_boundaries_of_zero_and_one_are_finite(solver):
     assert solver(graph_of(3, [(0, 1), (1, 2)], [0.5, -0.5])).labels.tolist() == [0, 0, 1]
 
 
-@every_solver
+of_beta = pytest.mark.parametrize("solver", [s for s in SOLVERS if hasattr(s, "beta")], ids=repr)
+
+
+@of_beta
 def test_turning_beta_up_cuts_more(solver):
     graph = random_graph(3, 40, density=0.2)
     cut = [solver.model_copy(update={"beta": b})(graph).facts["edges_cut"] for b in (0.02, 0.5, 0.98)]
@@ -88,13 +92,14 @@ def test_a_solver_is_read_from_its_name_and_a_wrong_name_lists_the_right_ones():
     read = TypeAdapter(Solver).validate_python
     assert read({"name": "gasp", "linkage": "max", "beta": 0.7}) == Gasp(linkage="max", beta=0.7)
     assert read({"name": "mutex_watershed"}) == MutexWatershed()
-    with pytest.raises(ValidationError, match="'multicut', 'gasp', 'mutex_watershed'"):
+    known = "'multicut', 'lifted_multicut', 'gasp', 'mutex_watershed', 'agglomerate'"
+    with pytest.raises(ValidationError, match=known):
         read({"name": "multicat"})
     with pytest.raises(ValidationError, match="linkage"):
         read({"name": "multicut", "linkage": "max"})
 
 
-@every_solver
+@of_beta
 @pytest.mark.parametrize("beta", [0, 1, float("nan")])
 def test_beta_outside_zero_to_one_is_refused(solver, beta):
     with pytest.raises(ValidationError, match="beta"):

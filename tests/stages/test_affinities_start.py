@@ -16,6 +16,7 @@ from cellflow.core.phantom import Phantom, phantom_block
 from cellflow.engine.stage import Job, execute, read_receipt
 from cellflow.engine.store import open_read
 from cellflow.engine.tables import load_edges, load_long_range, load_nodes
+from cellflow.solvers import Multicut
 from cellflow.stages import affinities, graph, supervoxels
 
 DIRECT = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
@@ -53,7 +54,8 @@ class Started(Sample):
         if name in AFTER:
             module = {"supervoxels": supervoxels, "graph": graph}[name]
             p = self.params.get(name) or module.Params()
-            return Job(name, self.folder, p, self.storage, AFTER[name])
+            masked = ("ingest-mask",) * (name == "supervoxels" and "mask" in self.volumes)
+            return Job(name, self.folder, p, self.storage, (*AFTER[name], *masked))
         return super().job(name)
 
     def source(self):
@@ -159,6 +161,19 @@ def pairs(labels, *, direct):
                 edge = tuple(sorted((int(labels[i]), int(labels[j]))))
                 found.setdefault(edge, []).append(1 - given()[k][i] / 255)
     return found
+
+
+def test_the_solver_is_given_the_long_range_edges(whole, monkeypatch):
+    made, receipts = whole
+    solve, given = Multicut.__call__, []
+    monkeypatch.setattr(Multicut, "__call__", lambda self, graph: given.append(graph) or solve(self, graph))
+    assert made.run("partition")["partition"] == receipts["partition"]  # this solver does not look at them
+    _, long_range, _ = made.tables()
+    found = given[0].long_range
+    np.testing.assert_array_equal(found.edges + 1, long_range["edges"])
+    np.testing.assert_array_equal(found.boundary, long_range["mean"])
+    np.testing.assert_array_equal(found.sizes, long_range["size"])
+    assert given[0].lifted is None
 
 
 def test_a_voxel_is_as_much_boundary_as_its_weakest_pair(rng):

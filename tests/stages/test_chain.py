@@ -205,9 +205,11 @@ def test_every_parameter_of_supervoxels_changes_the_volume(started, name, value)
 
 def test_the_lists_above_name_every_parameter():
     assert NORMALISE.keys() == normalise.Params.model_fields.keys()
-    assert SUPERVOXELS.keys() == supervoxels.Params.model_fields.keys()
+    # `mutex` is for affinities: tests/stages/test_supervoxels_mutex.py
+    assert SUPERVOXELS.keys() | {"mutex"} == supervoxels.Params.model_fields.keys()
     assert MODULES["graph"].Params.model_fields.keys() == {"quantiles"}
-    assert partition.Params.model_fields.keys() == {"evidence", "solver"}
+    # `solve_at_once` shows in the levels: tests/stages/test_partition_levels.py
+    assert partition.Params.model_fields.keys() == {"evidence", "solver", "solve_at_once"}
 
 
 def test_low_must_lie_below_high():

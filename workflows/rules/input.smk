@@ -45,7 +45,7 @@ rule ingest:
     log:
         f"{RESULTS}/{{sample}}/logs/ingest-{{role}}.log",
     wildcard_constraints:
-        role="raw|boundaries|truth|mask",
+        role="raw|boundaries|truth|mask|nuclei|nuclei_probability",
     threads: workers
     params:
         job=job("ingest-{role}"),

@@ -33,6 +33,25 @@ def prediction_workers(wildcards):
     return (workflow.cores or 1) if CONFIG.stages.network else workers(wildcards)
 
 
+def nuclei_volume(wildcards):
+    """Where nuclei are: labels, or a probability map."""
+    roles = CONFIG.sources(wildcards.sample)
+    return [
+        receipt(f"ingest-{r}").format(**wildcards) for r in ("nuclei", "nuclei_probability") if r in roles
+    ]
+
+
+def known_nuclei(wildcards):
+    """What is known of nuclei, of the samples that have some."""
+    return [receipt("nuclei").format(**wildcards)] * CONFIG.samples[wildcards.sample].has_nuclei
+
+
+def decided(wildcards):
+    """What decided which supervoxels are one cell: the solver, or after it the nuclei."""
+    stage = "reconcile" if CONFIG.samples[wildcards.sample].has_nuclei else "partition"
+    return receipt(stage).format(**wildcards)
+
+
 rule predict:
     input:
         model_files,
@@ -62,6 +81,21 @@ rule supervoxels:
         command("supervoxels")
 
 
+rule nuclei:
+    input:
+        nuclei_volume,
+        receipt("supervoxels"),
+    output:
+        receipt("nuclei"),
+    log:
+        f"{RESULTS}/{{sample}}/logs/nuclei.log",
+    threads: workers
+    params:
+        job=job("nuclei"),
+    shell:
+        command("nuclei")
+
+
 rule graph:
     input:
         boundaries,
@@ -80,6 +114,7 @@ rule graph:
 rule partition:
     input:
         receipt("graph"),
+        known_nuclei,
     output:
         receipt("partition"),
     log:
@@ -90,10 +125,25 @@ rule partition:
         command("partition")
 
 
+rule reconcile:
+    input:
+        receipt("nuclei"),
+        receipt("graph"),
+        receipt("partition"),
+    output:
+        receipt("reconcile"),
+    log:
+        f"{RESULTS}/{{sample}}/logs/reconcile.log",
+    params:
+        job=job("reconcile"),
+    shell:
+        command("reconcile")
+
+
 rule clean:
     input:
         receipt("graph"),
-        receipt("partition"),
+        decided,
     output:
         receipt("clean"),
     log:

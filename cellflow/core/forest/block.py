@@ -6,8 +6,8 @@ always joined along its lowest pair to the outside, whatever the rest of the vol
 join everything whose lowest pair stays inside its core, and leaves the rest *open*::
 
     1. every voxel points to its lowest neighbour: trees
-    2. the lowest pair between each two trees, in ascending order: a tree without seed joins along it,
-       unless one of its pairs across a face is lower still
+    2. every tree without seed joins along its lowest pair, unless that crosses a face, until none can
+    3. the pairs that are left, in ascending order: the same for pieces of plateaus
 
 One ascending pass is enough. If a pair was refused, each of its sides was a seed, and stays one, or had a
 lower pair across a face, and keeps it as it grows; so a tree that may join along a pair has no refused
@@ -24,12 +24,14 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from cellflow.core.forest.keys import NEVER, ascending, cross_keys, lower
+from cellflow.core.forest.contract import OPEN, SEED, UNDECIDED, ascend, follow, follow_once, root
+from cellflow.core.forest.keys import NEVER, cross_keys
 from cellflow.core.forest.seeds import Pieces, pieces
-from cellflow.core.forest.trees import Edges, Exits, basins, exits, grow_trees
+from cellflow.core.forest.trees import basins, climb, exits, grow_trees, lowest
 from cellflow.core.grid import Block, Triple
 
-OPEN, SEED, UNDECIDED = 0, 1, 2
+CROWDED = 4
+"""Trees for each seed from which it pays to join once along their lowest pairs before pairs are listed."""
 
 U8 = NDArray[np.uint8]
 U32 = NDArray[np.uint32]
@@ -94,11 +96,15 @@ def forest_block(
     piece = grow_trees(altitude, trees, found.undecided, planar=planar)
     kind = _kinds(found, piece)
     out = exits(trees, altitude, piece.size, planar)
-    edges = _sorted(basins(trees, altitude, planar))
-    parent, refused = _join(edges, kind, piece, out)
+    parent = np.arange(kind.size, dtype=np.int32)
+    if kind.size > CROWDED * found.undecided.size:
+        follow_once(lowest(trees, altitude, kind, planar), kind, out, parent)
+        climb(trees, parent)
+    edges = follow(basins(trees, altitude, planar), kind, out, parent)
+    refused = ascend(edges, kind, piece, out, parent)
     components, number, size, first = _number(trees, parent)
     root = _roots(parent, number)
-    a, b, key, pair = (column[refused] for column in edges)
+    a, b, key, pair = refused
     ends = number[parent[a]], number[parent[b]]
     kept = without_cycles(*ends, (kind[root] == SEED) & (size >= min_size))
     return components, BlockForest(
@@ -148,12 +154,6 @@ def _kinds(found: Pieces, piece: I64) -> U8:
     return kind
 
 
-def _sorted(edges: Edges) -> Edges:
-    a, b, key, pair = edges
-    order = ascending(key, pair)
-    return a[order], b[order], key[order], pair[order]
-
-
 def _roots(parent: I32, number: U32) -> I64:
     """The tree that stands for each component."""
     own = np.flatnonzero((parent == np.arange(parent.size)) & (number > 0))
@@ -174,50 +174,6 @@ def _planes(components: U32, altitude: U32, place: _Place, *, planar: bool) -> d
         out[f"high_{name}"] = high if connected and core.stop < place.shape[axis] else none
         out[f"key_{name}"] = cross_keys(*frame) if out[f"high_{name}"].size else none.astype(np.uint64)
     return out
-
-
-@numba.njit(cache=True, nogil=True)
-def root(parent: NDArray[Any], i: int) -> int:
-    """The root of a tree; halves the way to it."""
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
-    return i
-
-
-@numba.njit(cache=True, nogil=True)
-def _join(edges: Edges, kind: U8, piece: I64, exits: Exits) -> tuple[I32, I64]:
-    """Root of every tree after the ascending pass, and the rows of the pairs that were refused."""
-    a, b, key, pair = edges
-    exit_key, exit_pair = exits
-    parent = np.arange(kind.size).astype(np.int32)
-    refused, count = np.empty(a.size, np.int64), 0
-    for row in range(a.size):
-        one, two = root(parent, a[row]), root(parent, b[row])
-        if one == two:
-            continue
-        alike = kind[one] == UNDECIDED and kind[two] == UNDECIDED and piece[one] == piece[two]
-        follows_one = (kind[one] == OPEN or alike) and lower(
-            key[row], pair[row], exit_key[one], exit_pair[one]
-        )
-        follows_two = (kind[two] == OPEN or alike) and lower(
-            key[row], pair[row], exit_key[two], exit_pair[two]
-        )
-        if not (follows_one or follows_two):
-            refused[count] = row
-            count += 1
-            for side in (one, two):
-                # An undecided piece may refuse its lowest pair; then no higher one is its lowest.
-                if kind[side] == UNDECIDED and lower(key[row], pair[row], exit_key[side], exit_pair[side]):
-                    exit_key[side], exit_pair[side] = key[row], pair[row]
-            continue
-        child, top = (one, two) if follows_one else (two, one)
-        parent[child] = top
-        if lower(exit_key[child], exit_pair[child], exit_key[top], exit_pair[top]):
-            exit_key[top], exit_pair[top] = exit_key[child], exit_pair[child]
-    for i in range(parent.size):
-        parent[i] = root(parent, i)
-    return parent, refused[:count].copy()
 
 
 @numba.njit(cache=True, nogil=True)

@@ -7,7 +7,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from cellflow.core.forest.block import BlockForest, root
+from cellflow.core.forest.block import BlockForest
+from cellflow.core.forest.contract import root
 from cellflow.core.forest.keys import ascending
 from cellflow.core.forest.seams import (
     Nodes,
@@ -19,11 +20,15 @@ from cellflow.core.forest.seams import (
     plateau_links,
     settle,
 )
-from cellflow.core.grid import Grid
+from cellflow.core.grid import Grid, Triple
+from cellflow.core.morton import morton
 
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+
+CUBE = 64
+"""Voxels a side; smaller than any block of a large volume."""
 
 
 def supervoxel_tables(
@@ -37,7 +42,7 @@ def supervoxel_tables(
     found = {n: settle(grid, n, parts, seeds, min_size) for n in parts}
     settled = {n: own for n, (own, _) in found.items()}
     edges = [open_edges(grid, n, parts, settled) for n in parts]
-    labels = join([nodes for _, nodes in found.values()], edges, min_size)
+    labels = join([nodes for _, nodes in found.values()], edges, min_size, grid.shape)
     return {n: table(own, labels) for n, own in settled.items()}, labels.count
 
 
@@ -47,12 +52,12 @@ class Labels:
 
     node: U64
     label: U64
-    """1..count in C order of the first voxels of the supervoxels."""
+    """1..count in `compact_order` of the first voxels of the supervoxels."""
     count: int
 
 
-def join(nodes: Sequence[Nodes], edges: Sequence[OpenEdges], min_size: int) -> Labels:
-    """Supervoxels of the volume from all that its blocks left open; any order of the blocks.
+def join(nodes: Sequence[Nodes], edges: Sequence[OpenEdges], min_size: int, shape: Triple) -> Labels:
+    """Supervoxels of a volume of `shape` from all that its blocks left open; any order of the blocks.
 
     A supervoxel of fewer than `min_size` voxels loses its seed, and the others grow over its place in the
     same forest. Where no seed is left (an island of the mask) all is one supervoxel. Cost: a sort of the
@@ -74,8 +79,19 @@ def join(nodes: Sequence[Nodes], edges: Sequence[OpenEdges], min_size: int) -> L
     np.minimum.at(first, tree, node.first)
     roots = np.flatnonzero(tree == np.arange(tree.size))
     label = np.zeros(tree.size, np.uint64)
-    label[roots[np.argsort(first[roots])]] = np.arange(1, roots.size + 1, dtype=np.uint64)
+    label[roots[compact_order(first[roots], shape)]] = np.arange(1, roots.size + 1, dtype=np.uint64)
     return Labels(node.node, label[tree], roots.size)
+
+
+def compact_order(voxels: U64, shape: Triple) -> I64:
+    """The order of voxels, given by index, cube by cube of `CUBE` a side along a Z-curve, C order inside.
+
+    So a range of labels lies in a compact part of space, and a task that reads it meets few blocks. The
+    cubes lie on a lattice of their own: blocks play no part.
+    """
+    z, y, x = np.unravel_index(voxels.astype(np.int64), shape)
+    order: I64 = np.lexsort((voxels, morton(z // CUBE, y // CUBE, x // CUBE)))
+    return order
 
 
 def table(settled: Settled, labels: Labels) -> U64:

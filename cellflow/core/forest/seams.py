@@ -16,7 +16,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from cellflow.core.forest.block import OPEN, SEED, BlockForest, root, without_cycles
+from cellflow.core.forest.block import BlockForest, without_cycles
+from cellflow.core.forest.contract import OPEN, SEED, root
 from cellflow.core.forest.keys import NEVER, ascending
 from cellflow.core.grid import Grid
 

@@ -83,21 +83,19 @@ def _stay_in_piece(voxels: I32, directions: U8, steps: I64) -> None:
 def _plant(trees: I32, directions: U8, steps: I64, count: int) -> I64:
     """Number the roots; of two voxels that point to each other the first is one. Their pieces."""
     piece = np.zeros(max(1024, 2 * count), np.int64)
-    opposite = np.array([3, 4, 5, 0, 1, 2, -1, HERE])
     for i in range(trees.size):
+        if trees[i] > 0:
+            continue
         code = directions[i]
         ahead = i + steps[code]
-        tree = trees[i]
-        if tree <= 0:
-            # Labels run along with the scan where they can: without a branch, so that this costs nothing.
-            tree = trees[ahead] if trees[ahead] > 0 else tree
-            if (tree <= 0) & (opposite[code] == directions[ahead]):
-                count += 1
-                if count == piece.size:
-                    piece = np.concatenate((piece, np.zeros_like(piece)))
-                piece[count] = -1 - tree if tree < 0 else 0
-                tree = count
-            trees[i] = tree
+        if trees[ahead] > 0:  # labels run along with the scan where they can
+            trees[i] = trees[ahead]
+        elif code == HERE or (3 <= code < ABSENT and directions[ahead] == code - 3):
+            count += 1
+            if count == piece.size:
+                piece = np.concatenate((piece, np.zeros_like(piece)))
+            piece[count] = -1 - trees[i] if trees[i] < 0 else 0
+            trees[i] = count
     return piece[: count + 1]
 
 
@@ -117,6 +115,19 @@ def _climb(trees: I32, directions: U8, steps: I64) -> None:
         while trees[voxel] <= 0:
             trees[voxel] = tree
             voxel += steps[directions[voxel]]
+
+
+@numba.njit(cache=True, nogil=True)
+def climb(trees: I32, parent: I32) -> None:
+    """Give every voxel the root of its tree; `parent` leads all trees straight to their roots after it."""
+    for tree in range(parent.size):
+        top = tree
+        while parent[top] != top:
+            top = parent[top]
+        parent[tree] = top
+    flat = trees.ravel()
+    for i in range(flat.size):
+        flat[i] = parent[flat[i]]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -142,6 +153,35 @@ def exits(trees: I32, altitude: U32, count: int, planar: int) -> Exits:
                     if lower(own_key, own_pair, key[tree], pair[tree]):
                         key[tree], pair[tree] = own_key, own_pair
     return key, pair
+
+
+@numba.njit(cache=True, nogil=True)
+def lowest(trees: I32, altitude: U32, wanted: U8, planar: int) -> Edges:
+    """The lowest pair of each tree whose `wanted` is 0, inside the core: tree, other tree, key, pair id."""
+    count = wanted.size
+    other, pairs = np.zeros(count, np.int32), np.zeros(count, np.int64)
+    keys = np.full(count, NEVER, np.uint64)
+    nz, ny, nx = trees.shape
+    for z in range(1, nz - 1):
+        for y in range(1, ny - 1):
+            for axis in range(1 if planar else 0, 3):
+                zz, yy, dx = z + (axis == 0), y + (axis == 1), int(axis == 2)
+                if zz == nz - 1 or yy == ny - 1:
+                    continue
+                here, there = trees[z, y], trees[zz, yy, dx:]
+                low, high = altitude[z, y], altitude[zz, yy, dx:]
+                first = 3 * (z * ny + y) * nx + axis
+                for x in range(1, nx - 1 - dx):
+                    one, two = here[x], there[x]
+                    if one == two or one <= 0 or two <= 0:
+                        continue
+                    key, pair = pair_key(low[x], high[x]), first + 3 * x
+                    if wanted[one] == 0 and lower(key, pair, keys[one], pairs[one]):
+                        other[one], keys[one], pairs[one] = two, key, pair
+                    if wanted[two] == 0 and lower(key, pair, keys[two], pairs[two]):
+                        other[two], keys[two], pairs[two] = one, key, pair
+    rows = np.flatnonzero(other)
+    return rows.astype(np.int32), other[rows], keys[rows], pairs[rows]
 
 
 @numba.njit(cache=True, nogil=True)

@@ -3,6 +3,8 @@
 Boundary voxels are those above a threshold. The distance to them, smoothed, has one local maximum or more
 per cell: the seeds. They are flooded on the boundary map itself. Too small supervoxels are given to their
 neighbours. Method: PlantSeg (Wolny et al. 2020); flooded as a minimum spanning forest (`core/forest`).
+
+Affinities may be cut without boundaries, by a mutex watershed of their voxels (`mutex`).
 """
 
 from typing import Any
@@ -16,9 +18,10 @@ from cellflow.stages.supervoxels.block import supervoxels_block
 from cellflow.stages.supervoxels.exact import run_exact
 from cellflow.stages.supervoxels.independent import run_independent
 from cellflow.stages.supervoxels.inputs import inputs_of
-from cellflow.stages.supervoxels.params import Exact, Independent, Params
+from cellflow.stages.supervoxels.mutex import run_mutex
+from cellflow.stages.supervoxels.params import Exact, Independent, Mutex, Params
 
-__all__ = ["Exact", "Independent", "Params", "demand", "run", "supervoxels_block"]
+__all__ = ["Exact", "Independent", "Mutex", "Params", "demand", "run", "supervoxels_block"]
 
 
 def demand(like: Fitted, p: Params, voxel_um: Voxel) -> Demand:
@@ -40,8 +43,10 @@ def demand(like: Fitted, p: Params, voxel_um: Voxel) -> Demand:
 
 def run(context: Context, p: Params) -> dict[str, Any]:
     """Write `supervoxels`, numbered 1..n through the whole volume, and its pyramid."""
-    inputs = inputs_of(context)
-    cut = run_exact if isinstance(p.blocks, Exact) else run_independent
-    count, parts = cut(context, p, inputs)
-    context.pyramid("supervoxels", inputs.voxel_um)
+    if p.mutex is not None:
+        count, parts = run_mutex(context, p.mutex)
+    else:
+        cut = run_exact if isinstance(p.blocks, Exact) else run_independent
+        count, parts = cut(context, p, inputs_of(context))
+    context.pyramid("supervoxels", context.voxel_um())
     return {"supervoxels": count, "checksum": store.checksum(parts)}

@@ -55,7 +55,7 @@ def run_exact(context: Context, p: Params, inputs: Inputs) -> tuple[int, list[di
     context.map("settle", partial(_settle, grid=grid, folder=folder, min_size=p.min_size), grid)
     context.map("open", partial(_open, grid=grid, folder=folder), grid)
     nodes, edges = SavedParts(Nodes, folder / "nodes", grid), SavedParts(OpenEdges, folder / "edges", grid)
-    labels = join(list(nodes.values()), list(edges.values()), p.min_size)
+    labels = join(list(nodes.values()), list(edges.values()), p.min_size, grid.shape)
     for name, column in (("node", labels.node), ("label", labels.label)):
         write(folder / f"{name}.npy", partial(np.save, arr=column))
     target = context.create("supervoxels", like, np.uint64, "labels")

@@ -1,12 +1,12 @@
 """What may be set for supervoxels, and how far a block must look for it."""
 
 from math import ceil
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cellflow.core.grid import Triple
-from cellflow.core.schema import Schema, Voxel3
+from cellflow.core.schema import Schema, Shape3, Voxel3
 from cellflow.core.smoothing import smoothing_radius
 
 
@@ -24,8 +24,20 @@ class Independent(Schema):
     """Read the voxels around a block as well, so that cells are cut alike on both sides of a face."""
 
 
+class Mutex(Schema):
+    """Mutex watershed of the voxels: merge and forbid pairs by falling strength of the evidence."""
+
+    strides: Shape3 = (2, 4, 4)
+    """Of the pairs that are not direct neighbours, take those that begin at every so many voxels along z, y,
+    x. Larger: less memory and time, and small objects may be lost."""
+
+
 class Params(Schema):
     """How a boundary map is cut into supervoxels."""
+
+    mutex: Mutex | None = None
+    """Cut affinities by a mutex watershed of all voxels instead: `mutex: {strides: [2, 4, 4]}`. For samples
+    that start from affinities; nothing else here applies to it."""
 
     threshold: float = Field(0.4, ge=0, le=1)
     """Voxels with at least this boundary probability are boundary. Higher: fewer boundaries, so larger
@@ -48,6 +60,17 @@ class Params(Schema):
     blocks: Annotated[Exact | Independent, Field(discriminator="name")] = Exact()
     """`exact`: the same supervoxels however the volume is cut into blocks. `independent`: one pass, and
     supervoxels end at the faces of blocks."""
+
+    @model_validator(mode="after")
+    def _nothing_beside_mutex(self) -> Self:
+        if self.mutex is not None:
+            plain = type(self).model_construct()
+            changed = [
+                n for n in type(self).model_fields if n != "mutex" and getattr(self, n) != getattr(plain, n)
+            ]
+            if changed:
+                raise ValueError(f"{', '.join(changed)} would do nothing beside mutex; leave out one of them")
+        return self
 
     def halo(self, voxel_size_um: Voxel3) -> Triple:
         """Voxels along z, y, x that a block must read beyond its core.

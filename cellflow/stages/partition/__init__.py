@@ -1,0 +1,118 @@
+"""Decide which supervoxels belong to one cell: a global partition of the region adjacency graph.
+
+A graph that fits is solved at once (`Params.solve_at_once`), a larger one in groups of nodes, level by level
+(`levels`).
+
+Samples that start from affinities give the solver their long-range edges too, and samples with nuclei what
+these say of pairs of supervoxels; not every solver looks at them.
+"""
+
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cellflow.core.errors import BadInput
+from cellflow.core.graphs import Lifted
+from cellflow.core.lifted import nuclei_pairs
+from cellflow.core.schema import Schema
+from cellflow.engine.atomic import write
+from cellflow.engine.hierarchy import JOBS
+from cellflow.engine.stage import Context
+from cellflow.engine.store import Demand
+from cellflow.engine.tables import load_nuclei
+from cellflow.solvers import Agglomerating, Multicut, Solver
+from cellflow.stages.partition.evidence import Table
+from cellflow.stages.partition.levels import solve_by_levels
+
+PAIRS_PER_EDGE = 8
+"""Pairs of supervoxels with nuclei, at most: their depth is lowered until they are no more. In tissue a depth
+of 3 gives about 7 of them, 4 twice as many, with little to gain."""
+
+
+class Params(Schema):
+    """Which evidence, and who decides."""
+
+    evidence: Literal["mean"] | Annotated[float, Field(ge=0, le=1)] = "mean"
+    """What stands for the boundary probability of an edge: its mean along the contact, or one of the
+    quantiles that the graph stage measured (0.5: the median; robust against small gaps and specks)."""
+    solver: Solver = Multicut()
+    """`multicut`, `lifted_multicut`, `gasp`, `mutex_watershed`, `agglomerate`, with their own parameters."""
+    solve_at_once: int = Field(20_000_000, ge=1)
+    """Edges up to which the graph is solved in one piece, in about 0.4 kB of memory each. A larger one is
+    solved in groups, level by level, in jobs of an eighth of it, to the same cells (with `gasp` of `sum`
+    nearly the same). The multicuts solve only what fits."""
+
+
+def demand(nodes: int, edges: int, p: Params, *, nucleated: bool = False) -> Demand:
+    """The solver's graph, or that of a group and of the last level; 370 B an edge for the worst solver."""
+    if edges <= p.solve_at_once:
+        pairs = PAIRS_PER_EDGE * edges if nucleated else 0
+        return Demand(tasks=0, main_bytes=edges * 600 + nodes * 200 + pairs * 240, disk_bytes=nodes * 8)
+    return Demand(
+        tasks=edges * JOBS // p.solve_at_once,
+        worker_bytes=p.solve_at_once // JOBS * 600,
+        main_bytes=p.solve_at_once * 600 + nodes * 40,
+        disk_bytes=nodes * 16 + edges * 60,
+    )
+
+
+def run(context: Context, p: Params) -> dict[str, Any]:
+    """Write `segments.npy`: the segment of every supervoxel 0..n; the result has the solver's facts."""
+    found = context.result("graph")
+    pairs = found.get("long_range_edges", 0)
+    table = Table(
+        path=context.file("graph", "table"),
+        nodes=found["nodes"],
+        starts=list(range(0, found["nodes"], found["nodes_per_range"])),
+        quantile=_quantile(p, found["quantiles"]),
+        long_range=pairs > 0,
+    )
+    if found["edges"] + pairs <= p.solve_at_once:
+        segments, facts = _solved_at_once(context, table, p)
+    else:
+        segments, facts = _solved_by_levels(context, table, p)
+    write(context.output("segments.npy"), lambda file: np.save(file, np.insert(segments, 0, 0)))
+    return facts
+
+
+def _solved_at_once(context: Context, table: Table, p: Params) -> tuple[NDArray[np.uint64], dict[str, Any]]:
+    graph = table.graph()
+    lifted, facts = _lifted(context, table.nodes, graph.edges)
+    made = p.solver(replace(graph, lifted=lifted))
+    return (made.labels + 1).astype(np.uint64), {**facts, **made.facts}
+
+
+def _solved_by_levels(context: Context, table: Table, p: Params) -> tuple[NDArray[np.uint64], dict[str, Any]]:
+    if not isinstance(p.solver, Agglomerating):
+        raise BadInput(
+            f"stages.partition: found a graph of more than {p.solve_at_once} edges, expected solver gasp, "
+            f"mutex_watershed or agglomerate for it and not {p.solver.name}; change the solver or raise "
+            "stages.partition.solve_at_once"
+        )
+    return solve_by_levels(context, table, p.solver, p.solve_at_once)
+
+
+def _lifted(context: Context, nodes: int, edges: NDArray[np.int64]) -> tuple[Lifted | None, dict[str, int]]:
+    """What nuclei say of pairs of supervoxels, where there are nuclei; and the facts of that."""
+    if "nuclei" not in context.job.after:
+        return None, {}
+    nuclei = context.result("nuclei")
+    held = load_nuclei(context.file("nuclei", "table"), nuclei["ranges"])
+    most = PAIRS_PER_EDGE * len(edges)
+    pairs, depth = nuclei_pairs(nodes, edges, held.nucleus, nuclei["depth"], most)
+    return pairs, {"lifted_pairs": len(pairs.edges), "lifted_depth": depth}
+
+
+def _quantile(p: Params, measured: list[float]) -> int | None:
+    """The place of the evidence among the quantiles of the table; None for the mean."""
+    if p.evidence == "mean":
+        return None
+    if p.evidence not in measured:
+        raise BadInput(
+            f"stages.partition.evidence: found {p.evidence}, expected 'mean' or one of the quantiles in "
+            f"stages.graph.quantiles {measured}; add it there"
+        )
+    return measured.index(p.evidence)

@@ -1,0 +1,108 @@
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toy_graphs import graph_of, numbered, random_graphs
+
+from cellflow.core.costs import multicut_costs
+from cellflow.core.graphs import Graph, Lifted, connected
+from cellflow.solvers import LiftedMulticut, Multicut
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def with_pairs(graph, seed):
+    """Priors between a third of all pairs, and long-range pairs between another third."""
+    rng = np.random.default_rng(seed)
+    pairs = np.array(list(combinations(range(graph.n_nodes), 2)), np.int64).reshape(-1, 2)
+    prior, far = pairs[rng.random(len(pairs)) < 0.3], pairs[rng.random(len(pairs)) < 0.3]
+    sizes = rng.integers(1, 20, len(far)).astype(float)
+    return replace(
+        graph,
+        lifted=Lifted(graph.n_nodes, prior, rng.uniform(-1, 1, len(prior))),
+        long_range=Graph(graph.n_nodes, far, rng.random(len(far)), sizes),
+    )
+
+
+def energy(solver, graph, labels):
+    """Counted pair by pair."""
+    largest = graph.sizes.max(initial=1)
+    costs = multicut_costs(graph.boundary, solver.beta) * graph.sizes / largest
+    total = [c for (u, v), c in zip(graph.edges, costs, strict=True) if labels[u] != labels[v]]
+    strongest = np.abs(costs).max(initial=0)
+    for (u, v), a in zip(graph.lifted.edges, graph.lifted.attraction, strict=True):
+        total.append(a * solver.weight * strongest if labels[u] != labels[v] else 0)
+    far = graph.long_range
+    for (u, v), c, s in zip(far.edges, multicut_costs(far.boundary, solver.beta), far.sizes, strict=True):
+        total.append(c * s / largest * solver.long_range if labels[u] != labels[v] else 0)
+    return float(sum(total))
+
+
+def partitions(graph):
+    """Every partition into segments that are connected in the graph."""
+    joined = np.ones(len(graph.edges), bool)
+    for cut in range(2 ** len(graph.edges)):
+        joined[:] = [cut >> e & 1 for e in range(len(graph.edges))]
+        labels = connected(graph.n_nodes, graph.edges, joined)
+        yield tuple(labels.tolist())
+
+
+@settings(max_examples=60)
+@given(random_graphs(5), seeds)
+def test_the_energy_is_counted_right_and_lies_between_bound_and_plain_multicut(graph, seed):
+    graph, solver = with_pairs(graph, seed), LiftedMulticut(beta=0.4)
+    found = solver(graph)
+    assert found.facts["energy"] == pytest.approx(energy(solver, graph, found.labels), abs=1e-5)
+    plain = energy(solver, graph, Multicut(beta=0.4)(graph).labels)
+    assert found.facts["energy"] <= plain + 1e-5
+    best = min(energy(solver, graph, labels) for labels in set(partitions(graph)))
+    assert found.facts["energy_lower_bound"] - 1e-5 <= best <= found.facts["energy"] + 1e-5
+    assert numbered(found.labels) == found.labels.tolist()
+
+
+def test_small_graphs_are_mostly_solved_to_the_optimum():
+    reached = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        pairs = np.array(list(combinations(range(5), 2)))
+        graph = with_pairs(Graph(5, pairs, rng.random(10), rng.integers(1, 9, 10).astype(float)), seed)
+        solver = LiftedMulticut()
+        best = min(energy(solver, graph, labels) for labels in set(partitions(graph)))
+        reached += solver(graph).facts["energy"] <= best + 1e-5
+    assert reached >= 54
+
+
+def test_two_nuclei_come_apart_and_one_nucleus_stays_together():
+    chain = graph_of(4, [(0, 1), (1, 2), (2, 3)], [0.4, 0.2, 0.4])
+    assert set(LiftedMulticut()(chain).labels) == {0}
+    apart = replace(chain, lifted=Lifted(4, np.array([[0, 3]]), np.array([-1.0])))
+    assert LiftedMulticut()(apart).labels.tolist() == [0, 0, 1, 1]
+    torn = graph_of(3, [(0, 1), (1, 2)], [-0.3, -0.3])
+    together = replace(torn, lifted=Lifted(3, np.array([[0, 2]]), np.array([1.0])))
+    assert LiftedMulticut()(together).labels.tolist() == [0, 0, 0]
+    assert LiftedMulticut(weight=0.01)(together).labels.tolist() == [0, 1, 2]
+
+
+def test_long_range_pairs_count_as_much_as_asked():
+    chain = graph_of(3, [(0, 1), (1, 2)], [0.3, 0.1])
+    far = Graph(3, np.array([[0, 2]]), np.array([0.99]), np.array([1.0]))
+    assert set(LiftedMulticut()(replace(chain, long_range=far)).labels) == {0, 1}
+    assert set(LiftedMulticut(long_range=0)(replace(chain, long_range=far)).labels) == {0}
+
+
+def test_contradicting_pairs_and_nodes_without_a_way_give_a_valid_partition():
+    """0-1 and 1-2 must be together, 0-2 apart; 3 is to join 0, and no edge leads there."""
+    graph = graph_of(4, [(0, 1), (1, 2)], [0.1, 0.1])
+    pairs, attraction = np.array([[0, 1], [0, 2], [0, 3], [1, 2]]), np.array([1.0, -1.0, 1.0, 1.0])
+    found = LiftedMulticut()(replace(graph, lifted=Lifted(4, pairs, attraction)))
+    assert found.labels.tolist() == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_graphs_without_edges_are_all_single_segments(n):
+    none = Lifted(n, np.empty((0, 2), np.int64), np.empty(0))
+    graph = Graph(n, np.empty((0, 2), np.int64), np.empty(0), np.empty(0), lifted=none)
+    assert LiftedMulticut()(graph).labels.tolist() == list(range(n))
