@@ -21,8 +21,6 @@ FIXED = 64 << 20
 
 LONGEST = 256
 """Voxels along a side of a core: beyond, little is won, and a stopped run loses more."""
-SEVERAL, WORTH = 8, 1.4
-"""Tiles that even a small volume should have, if that costs no more than so many times the work."""
 SLICES = 4
 """A network in 2D sees at least so many at once."""
 TRIES = 5
@@ -43,18 +41,13 @@ def tile_bytes(a: Architecture, lattice: Lattice, batch: int, precision: str) ->
 
 
 def chosen_core(a: Architecture, bare: Lattice, budget: int, batch: int, precision: str) -> Triple:
-    """The core for which least is computed in vain, of those whose tiles need at most `budget` bytes.
+    """The core with which several workers are done first, of those whose tiles need at most `budget` bytes.
 
-    Rather several tiles than one, for several workers, where they cost little more. `bare` is the lattice
-    of the `smallest` cores. The choice depends on volume, network and budget alone. Sides are one or three
-    times a power of two of the period, so that they tend to divide blocks.
+    `bare` is the lattice of the `smallest` cores. The choice depends on volume, network and budget alone.
+    Sides are one or three times a power of two of the period, so that they tend to divide blocks.
     """
     fitting = [one for one in _cores(bare) if tile_bytes(a, one, batch, precision) <= budget]
-    least = min((_work(a, one) for one in fitting), default=0)
-    several = [one for one in fitting if len(one) >= SEVERAL and _work(a, one) <= WORTH * least]
-    return min(
-        several or fitting, key=lambda one: (_work(a, one), max(one.core), one.core), default=bare
-    ).core
+    return min(fitting, key=lambda one: (_time(a, one), max(one.core), one.core), default=bare).core
 
 
 def smallest(bare: Lattice) -> Triple:
@@ -82,6 +75,11 @@ def _sides(shortest: int, period: int, n: int) -> list[int]:
     sides = sorted({shortest, *(period * step << k for step in (1, 3) for k in range(9))})
     covering = min([side for side in sides if side >= n], default=LONGEST)
     return [side for side in sides if shortest <= side <= max(shortest, min(LONGEST, covering))]
+
+
+def _time(a: Architecture, lattice: Lattice) -> float:
+    """The work that is shared, and a tile more: others wait for whoever computes the last one."""
+    return _work(a, lattice) * (1 + 1 / len(lattice))
 
 
 def _work(a: Architecture, lattice: Lattice) -> int:
