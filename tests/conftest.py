@@ -15,7 +15,7 @@ from cellflow.core.phantom import Phantom, phantom_block
 from cellflow.core.schema import Schema
 from cellflow.engine import stage as stage_engine
 from cellflow.engine import store
-from cellflow.engine.cluster import executor
+from cellflow.engine.cluster import Crew, executor
 from cellflow.engine.formats import Source
 from cellflow.engine.stage import Job, execute, volume_path
 from cellflow.engine.store import Storage
@@ -147,7 +147,7 @@ def sample(tmp_path):
 @pytest.fixture(scope="session")
 def dask_pool():
     """Two Dask workers for the whole session: a start takes seconds."""
-    with executor(2) as pool:
+    with executor(Crew(2)) as pool:
         yield pool
 
 
@@ -156,7 +156,7 @@ def on_dask(dask_pool, monkeypatch):
     """Stages run their blocks on the shared cluster."""
 
     @contextmanager
-    def shared(workers, **more):
+    def shared(crew):
         yield dask_pool
 
     monkeypatch.setattr(stage_engine, "executor", shared)

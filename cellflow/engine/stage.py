@@ -171,8 +171,7 @@ def execute(module: Module, job: Job, workers: int) -> dict[str, Any]:
         claim, key = job.claim(), job.key()
         work = _prepare(job, key)
         if not (work / "result.json").exists():
-            crew = _crew(module, job, workers)
-            with executor(crew.processes, gpu_each=crew.gpu_each) as pool:
+            with executor(_crew(module, job, workers)) as pool:
                 result = module.run(Context(job, pool, key), job.params)
             volumes = sorted(path.name for path in (work / "volumes").glob("*"))
             write_json(work / "result.json", {"result": result, "volumes": volumes})

@@ -8,6 +8,7 @@ from math import prod
 from cellflow.core.grid import Triple, box_shape
 from cellflow.core.tiles import Lattice, Tile, round_up
 from cellflow.networks.architecture import Architecture
+from cellflow.networks.field import stretches
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Of a value between two layers."""
@@ -43,11 +44,14 @@ def tile_bytes(a: Architecture, lattice: Lattice, batch: int, precision: str) ->
 def chosen_core(a: Architecture, bare: Lattice, budget: int, batch: int, precision: str) -> Triple:
     """The core with which several workers are done first, of those whose tiles need at most `budget` bytes.
 
+    Work is shared, but at the end others wait for a tile; only tiles that leave seams had better be few.
     `bare` is the lattice of the `smallest` cores. The choice depends on volume, network and budget alone.
     Sides are one or three times a power of two of the period, so that they tend to divide blocks.
     """
     fitting = [one for one in _cores(bare) if tile_bytes(a, one, batch, precision) <= budget]
-    return min(fitting, key=lambda one: (_time(a, one), max(one.core), one.core), default=bare).core
+    last = 0 if _leaves_seams(a) else 1
+    time = {one: _work(a, one) * (1 + last / len(one)) for one in fitting}
+    return min(fitting, key=lambda one: (time[one], max(one.core), one.core), default=bare).core
 
 
 def smallest(bare: Lattice) -> Triple:
@@ -77,9 +81,8 @@ def _sides(shortest: int, period: int, n: int) -> list[int]:
     return [side for side in sides if shortest <= side <= max(shortest, min(LONGEST, covering))]
 
 
-def _time(a: Architecture, lattice: Lattice) -> float:
-    """The work that is shared, and a tile more: others wait for whoever computes the last one."""
-    return _work(a, lattice) * (1 + 1 / len(lattice))
+def _leaves_seams(a: Architecture) -> bool:
+    return "g" in a.layer_order or a.excited or stretches(a)
 
 
 def _work(a: Architecture, lattice: Lattice) -> int:

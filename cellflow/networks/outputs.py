@@ -70,8 +70,8 @@ def outputs_of(
     by_name = {head.name: head for head in heads}
     if "boundary" in by_name and channel >= by_name["boundary"].channels:
         raise BadInput(
-            f"{where}: found {by_name['boundary'].channels} channels of boundaries, expected more than "
-            f"channel {channel}, counted from 0; lower predictor.channel"
+            f"predictor.channel: found {channel}, expected less than {by_name['boundary'].channels}, the "
+            f"channels of boundaries of {where}, counted from 0; lower it"
         )
     maps = tuple(
         (volume, name, channel if name == "boundary" else 0)

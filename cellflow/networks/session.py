@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from itertools import chain, combinations
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from cellflow.networks.focus import focused
 from cellflow.networks.model import Model, load_model
 from cellflow.networks.outputs import Flips, Outputs, Setting
 from cellflow.networks.spec import ModelSpec
+
+_LOADING = Lock()
 
 
 class Session:
@@ -130,9 +133,14 @@ class Session:
         return made
 
 
-@lru_cache(maxsize=1)
 def session(spec: ModelSpec, setting: Setting) -> Session:
-    """The session of this process: a worker loads a model once."""
+    """The session of this process: a worker loads a model once, for all its threads."""
+    with _LOADING:
+        return _session(spec, setting)
+
+
+@lru_cache(maxsize=1)
+def _session(spec: ModelSpec, setting: Setting) -> Session:
     return Session(spec, setting)
 
 

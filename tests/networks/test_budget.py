@@ -74,3 +74,9 @@ def test_a_flat_network_sees_a_few_slices_and_an_overlap_fits_into_a_core():
 def test_a_shrunk_core_is_a_quarter_shorter_and_a_multiple_of_the_period():
     assert shrunk((64, 64, 8), (8, 8, 8)) == (48, 48, 8)
     assert shrunk((10, 8, 8), (1, 8, 8)) == (7, 8, 8)
+
+
+@pytest.mark.parametrize("seam", [{"layer_order": "gcr"}, {"name": "ResidualUNetSE3D", "layer_order": "bcr"}])
+def test_tiles_that_leave_seams_are_few_nevertheless(seam):
+    assert len(chosen(architecture(f_maps=8, num_levels=3), (128, 192, 192))) > 1
+    assert len(chosen(architecture(f_maps=8, num_levels=3, **seam), (128, 192, 192))) == 1

@@ -4,6 +4,8 @@ import hashlib
 import json
 import logging
 from dataclasses import replace
+from itertools import product
+from threading import Event
 
 import numpy as np
 import pytest
@@ -14,12 +16,18 @@ from predicting import Predicted, image_of, lively, predictor, tiled, untiled
 
 from cellflow.core.errors import BadInput, BlocksFailed
 from cellflow.core.tiles import Lattice
+from cellflow.engine.cluster import Crew
 from cellflow.engine.stage import Context
+from cellflow.networks import device
+from cellflow.networks import session as sessions
 from cellflow.networks.normalisation import Fixed, MeanStd, Percentile
-from cellflow.networks.session import Session, session
+from cellflow.networks.session import Session
 from cellflow.stages import normalise
+from cellflow.stages import predict as module
 from cellflow.stages.predict import image as images
 from cellflow.stages.predict import tiled as stage
+from cellflow.stages.predict import tiles
+from cellflow.stages.predict.need import network_crew
 from cellflow.stages.predict.network import facts_of
 from cellflow.stages.predict.tiles import shown
 
@@ -310,7 +318,7 @@ def limited(monkeypatch, voxels):
 
 
 def test_a_tile_shrinks_until_it_fits_and_a_continued_run_keeps_it(sample, expected, monkeypatch):
-    limited(monkeypatch, 44 * 56 * 56)
+    limited(monkeypatch, 40 * 60 * 40)
     made, write = sample(), stage.store.write_block
     monkeypatch.setattr(stage.store, "write_block", lambda *_: 1 / 0)
     with pytest.raises(BlocksFailed):
@@ -318,7 +326,7 @@ def test_a_tile_shrinks_until_it_fits_and_a_continued_run_keeps_it(sample, expec
     monkeypatch.setattr(stage.store, "write_block", write)
     limited(monkeypatch, 10**9)
     result = made.predict()
-    assert result["tile"] == [18, 36, 36]
+    assert result["tile"] == [18, 36, 18]
     assert np.abs(made.read("boundaries").astype(int) - expected[1]).max() <= 1
 
 
@@ -338,7 +346,7 @@ def test_after_five_tries_the_run_ends_with_one_line(sample, monkeypatch):
     [
         ({"tile": [8, 16, 15]}, r"expected multiples of \[2, 2, 2\], the pooling of .*; use \[8, 16, 16\]"),
         ({"tile": [8, 8, 8], "blending": {"name": "average", "overlap": 10}}, "expected at least 10, the"),
-        ({"channel": 1}, "found 1 channels of boundaries"),
+        ({"channel": 1}, "channel: found 1, expected less than 1, the channels of boundaries of"),
         ({"head": {"name": "foreground"}}, "predicts foreground, expected boundary"),
         ({"head": PAIRS}, "no direct neighbour along z"),
         ({"head": PAIRS, "flips": "x"}, "would turn the directions"),
@@ -352,8 +360,69 @@ def test_what_cannot_be_ends_before_it_begins(sample, more, expected_):
     assert "\n" not in str(caught.value)
 
 
-def test_a_model_is_loaded_once_for_all_blocks(sample):
-    session.cache_clear()
-    sample(tile=[8, 16, 16]).predict()
-    assert session.cache_info().misses == 1
-    assert session.cache_info().hits >= 27
+def test_a_model_is_loaded_once_for_all_blocks(sample, monkeypatch):
+    loaded, load = [], sessions.load_model
+    monkeypatch.setattr(sessions, "load_model", lambda *a: loaded.append(1) or load(*a))
+    sample(tile=[8, 16, 16], flips="x").predict()
+    assert len(loaded) == 1
+
+
+def test_the_network_works_while_a_block_is_written_and_the_next_is_read(sample, expected, monkeypatch):
+    """Of two threads, one waits in the middle of writing until the network is handed more tiles."""
+    monkeypatch.setattr(module, "network_crew", lambda *_: Crew(1, threads=2))
+    monkeypatch.setattr(stage, "FEW", 0)
+    handed, writing, waited = Event(), Event(), []
+    submit, write = Session.submit, stage.store.write_block
+
+    def submitted(*args, **more):
+        if writing.is_set():
+            handed.set()
+        return submit(*args, **more)
+
+    def written(*args):
+        if not writing.is_set():
+            writing.set()
+            waited.append(handed.wait(20))
+        return write(*args)
+
+    made = sample(block=16, tile=[8, 16, 16])
+    made.run("ingest-raw", "normalise")
+    monkeypatch.setattr(Session, "submit", submitted)
+    monkeypatch.setattr(stage.store, "write_block", written)
+    made.run("predict")
+    assert waited == [True]
+    np.testing.assert_array_equal(made.read("boundaries"), expected[1])
+
+
+def test_the_next_tile_is_read_while_the_network_computes_one(sample):
+    """What a task hands in first is not asked for before it has handed in more."""
+    image, p = image_of(RAW), predictor(sample().network.model)
+    lattice = facts_of(p).lattice(RAW.shape, p, (8, 16, 16))
+    log = []
+
+    class Slow:
+        def submit(self, images, inner, crops):
+            log.append("handed in")
+            return Asked()
+
+    class Asked:
+        def result(self):
+            log.append("asked for")
+            return [np.zeros((1, 8, 16, 16), np.uint8)]
+
+    work = tiles.Work(image, p.spec, stage.Setting(facts_of(p).outputs), 1)
+    assert len(list(tiles.predicted(work, Slow(), list(lattice)[:4]))) == 4
+    assert log[:3] == ["handed in", "handed in", "asked for"]
+
+
+def test_each_gpu_has_a_process_and_a_few_threads(sample, monkeypatch):
+    job, p = sample().job("predict"), sample(device="cuda").network
+    found = {}
+    for gpus, workers in product((1, 2, 8), (1, 4, 16)):
+        monkeypatch.setattr(device, "gpus_of", lambda _, gpus=gpus: gpus)
+        found[gpus, workers] = network_crew(job, p, workers)
+    assert found[1, 1] == Crew(1)
+    assert found[1, 4] == found[1, 16] == Crew(1, threads=4)
+    assert found[2, 4] == Crew(2, gpu_each=True, threads=2)
+    assert found[8, 4] == Crew(4, gpu_each=True)
+    assert found[8, 16] == Crew(8, gpu_each=True, threads=2)

@@ -18,6 +18,8 @@ from cellflow.stages.predict.tiles import AHEAD
 
 TORCH = 330 << 20
 """torch with its libraries, in a worker."""
+BESIDE = 4
+"""Tasks beside each other on a GPU: it computes for one while others read, normalise, compress and write."""
 
 
 def network_demand(like: Fitted, dtype: DTypeLike, p: Network) -> Demand:
@@ -43,7 +45,7 @@ def network_demand(like: Fitted, dtype: DTypeLike, p: Network) -> Demand:
 
 
 def network_crew(job: Job, p: Network, workers: int) -> Crew:
-    """A GPU each, or else as many processes as there are tasks and memory holds.
+    """A GPU each and a few threads to keep it busy, or as many processes as there are tasks and memory holds.
 
     Raises `BadInput` at once for a GPU that is not there.
     """
@@ -54,7 +56,7 @@ def network_crew(job: Job, p: Network, workers: int) -> Crew:
         gpus = gpus_of(p.device)
     if gpus:
         processes = min(workers, gpus)
-        return Crew(processes, gpu_each=processes > 1)
+        return Crew(processes, gpu_each=processes > 1, threads=min(BESIDE, workers // processes))
     z, y, x = read_receipt(job.folder, "ingest-raw")["result"]["shape"]
     raw = open_read(volume_path(job.folder, "raw") / "0")
     need = network_demand(job.storage.fitted((z, y, x)), raw.dtype, p)
