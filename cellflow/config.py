@@ -16,6 +16,7 @@ from cellflow.core.phantom import Phantom
 from cellflow.core.schema import Schema, checked
 from cellflow.engine.formats import Source, Volume, fingerprint, open_volume
 from cellflow.engine.store import Storage
+from cellflow.stages import predict
 from cellflow.stages.affinities import Affinities, open_channels
 from cellflow.stages.clean import Params as Clean
 from cellflow.stages.graph import Params as Graph
@@ -111,6 +112,21 @@ class Stages(Schema):
     report: Report = Report()
 
     @model_validator(mode="after")
+    def _normalised_once(self) -> Self:
+        unused = {"method", "low", "high"} & self.normalise.model_fields_set
+        if self.network and unused:
+            raise ValueError(
+                f"normalise.{min(unused)} says nothing to a network, which knows what it was trained on; "
+                "give predict.predictor.normalisation, or drop it"
+            )
+        return self
+
+    @property
+    def network(self) -> bool:
+        """Whether a network predicts."""
+        return isinstance(self.predict.predictor, predict.Network)
+
+    @model_validator(mode="after")
     def _evidence_is_measured(self) -> Self:
         wanted, measured = self.partition.evidence, self.graph.quantiles
         if wanted != "mean" and wanted not in measured:
@@ -199,6 +215,8 @@ class Config(Schema):
         path = self._input(stage, sample)
         if path:
             content["input"] = fingerprint(Path(path))
+        elif stage == "predict" and (model := predict.stamp(self.stages.predict)):
+            content["input"] = model
         return json.dumps(content, sort_keys=True)
 
     def _input(self, stage: str, sample: str) -> str | None:
@@ -245,8 +263,7 @@ class Config(Schema):
 
     def _agrees(self, receipt: dict[str, Any], stage: str, sample: str) -> bool:
         wanted = json.loads(self.job(stage, sample))
-        for name in [n for n in wanted["params"] if n not in receipt["params"]]:
-            del wanted["params"][name]  # what a receipt does not repeat, such as a path
+        wanted["params"] = _told(wanted["params"], receipt["params"])
         return all(receipt[name] == wanted[name] for name in ("params", "storage", "version"))
 
     def check(self, where: str) -> None:
@@ -265,6 +282,16 @@ class Config(Schema):
                     raise BadInput(f"{where}: samples.{sample}.{role}: {error}") from error
             _same_shape(volumes, f"{where}: samples.{sample}")
             self.storage.fitted(self.shape(sample))
+        if any("predict" in self.chain(sample) for sample in self.samples):
+            self._check_model(where)
+
+    def _check_model(self, where: str) -> None:
+        """Not of a model that would have to be downloaded first; the plan does that."""
+        try:
+            if predict.is_here(self.stages.predict):
+                predict.offsets_of(self.stages.predict)
+        except BadInput as error:
+            raise BadInput(f"{where}: stages.predict.predictor: {error}") from error
 
     def _check_solver(self, where: str, chosen: Sample) -> None:
         """What is given must be used, and a solver must have what it is for."""
@@ -313,3 +340,10 @@ def read_yaml(path: Path) -> object:
     except yaml.YAMLError as error:
         problem = str(error).replace("\n", " ")
         raise BadInput(f"{path}: is not YAML: {problem:.200}") from error
+
+
+def _told(wanted: Any, told: Any) -> Any:  # noqa: ANN401 - parameters as JSON
+    """Without what a receipt does not repeat, such as a path."""
+    if not (isinstance(wanted, dict) and isinstance(told, dict)):
+        return wanted
+    return {name: _told(value, told[name]) for name, value in wanted.items() if name in told}

@@ -53,7 +53,7 @@ class Row:
 
     def bytes_with(self, workers: int) -> int:
         """Peak of the stage: its workers, or its own process where it has a single one."""
-        count = min(workers, self.demand.tasks)
+        count = min(workers, self.demand.tasks, self.demand.most_workers or workers)
         main = MAIN_BASE + self.demand.main_bytes
         return main + self.demand.worker_bytes if count <= 1 else main + count * self.worker_bytes
 
@@ -132,6 +132,7 @@ def _demands(config: Config, sample: str) -> dict[str, Demand]:
         raw = _dtype(config, sample, "raw")
         found["normalise"] = normalise.demand(like, raw)
         found["predict"] = predict.demand(like, raw, stages.predict, voxel)
+        offsets = predict.offsets_of(stages.predict)
     found["supervoxels"] = supervoxels.demand(like, stages.supervoxels, voxel)
     nucleated = config.samples[sample].has_nuclei
     if nucleated:

@@ -33,7 +33,10 @@ OWNERS = {
     "tifffile": ("cellflow/engine/formats",),
     # What a config or a command needs of a network starts without torch, which takes a second.
     "torch": (
-        *(f"cellflow/networks/{n}.py" for n in ("blocks", "unet", "checkpoint", "device", "model")),
+        *(
+            f"cellflow/networks/{name}.py"
+            for name in ("blocks", "unet", "checkpoint", "device", "model", "session", "focus")
+        ),
         *(f"cellflow/networks/training/{n}.py" for n in ("fit", "forward", "judge", "losses", "processes")),
         "cellflow/networks/training/state.py",
     ),

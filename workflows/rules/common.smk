@@ -11,6 +11,7 @@ from cellflow.config import from_mapping
 from cellflow.core.errors import BadInput
 from cellflow.engine import lock
 from cellflow.plan import check, planned
+from cellflow.stages import predict
 from cellflow.summary import outcome
 
 if not config:
