@@ -22,6 +22,7 @@ LEVELS = {
     "models": 5,
     "training": 5,
     "selftraining": 5,
+    "phantom": 6,
     "train": 6,
     "cli": 7,
     "__main__": 8,
@@ -46,8 +47,8 @@ OWNERS = {
     "urllib": ("cellflow/networks/sources/download.py",),
     "bioimage_cpp": ("cellflow/core", "cellflow/solvers"),
     "snakemake": (),
-    "click": ("cellflow/cli.py", "cellflow/manual.py", "cellflow/models.py", "cellflow/train.py"),
-    "yaml": ("cellflow/config.py", "cellflow/cli.py", "cellflow/manual.py", "cellflow/networks/sources"),
+    "click": tuple(f"cellflow/{name}.py" for name in ("cli", "manual", "models", "phantom", "train")),
+    "yaml": ("cellflow/config.py", "cellflow/phantom.py", "cellflow/manual.py", "cellflow/networks/sources"),
 }
 
 
