@@ -125,14 +125,13 @@ def _demands(config: Config, sample: str) -> dict[str, Demand]:
     found = {"phantom": phantom.demand(like)} if config.samples[sample].phantom else {}
     found |= {f"ingest-{role}": ingest.demand(like, _dtype(config, sample, role)) for role in roles}
     given = config.samples[sample].affinities
-    offsets = given.offsets if given else ()
+    offsets = config.offsets(sample)
     if given:
         found["affinities"] = affinities.demand(like, open_volume(given).dtype, offsets)
     elif "boundaries" not in roles:
         raw = _dtype(config, sample, "raw")
         found["normalise"] = normalise.demand(like, raw)
         found["predict"] = predict.demand(like, raw, stages.predict, voxel)
-        offsets = predict.offsets_of(stages.predict)
     found["supervoxels"] = supervoxels.demand(like, stages.supervoxels, voxel)
     nucleated = config.samples[sample].has_nuclei
     if nucleated:

@@ -22,6 +22,8 @@ FIXED = 64 << 20
 
 LONGEST = 256
 """Voxels along a side of a core: beyond, little is won, and a stopped run loses more."""
+BUSY = 1 << 21
+"""Voxels at once that keep a large GPU busy."""
 SLICES = 4
 """A network in 2D sees at least so many at once."""
 TRIES = 5
@@ -52,6 +54,13 @@ def chosen_core(a: Architecture, bare: Lattice, budget: int, batch: int, precisi
     last = 0 if _leaves_seams(a) else 1
     time = {one: _work(a, one) * (1 + last / len(one)) for one in fitting}
     return min(fitting, key=lambda one: (time[one], max(one.core), one.core), default=bare).core
+
+
+def chosen_batch(a: Architecture, lattice: Lattice, budget: int, precision: str) -> int:
+    """How many tiles keep a GPU busy, of those that fit into `budget` bytes; at least one."""
+    enough = min(len(lattice), -(-BUSY // prod(lattice.largest_outer)))
+    fitting = (n for n in range(enough, 1, -1) if tile_bytes(a, lattice, n, precision) <= budget)
+    return next(fitting, 1)
 
 
 def smallest(bare: Lattice) -> Triple:

@@ -10,12 +10,12 @@ from cellflow.networks.heads import Affinities, Embeddings, Head
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Flips = Literal["none", "x", "yx", "zyx"]
-Volume = Literal["boundaries", "foreground", "nuclei_probability"]
+Volume = Literal["boundaries", "foreground", "predicted_nuclei"]
 
 MAPS: dict[str, Volume] = {
     "boundary": "boundaries",
     "foreground": "foreground",
-    "nuclei": "nuclei_probability",
+    "nuclei": "predicted_nuclei",
 }
 """Volumes by the head that makes them."""
 

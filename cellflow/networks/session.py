@@ -40,10 +40,10 @@ class Session:
 
     @property
     def device_bytes(self) -> int | None:
-        """Memory of the GPU; None on a CPU."""
+        """Memory of the GPU that is free beside the model; None on a CPU."""
         if self.model.device.type == "cpu":
             return None
-        return int(torch.cuda.get_device_properties(self.model.device).total_memory)
+        return int(torch.cuda.mem_get_info(self.model.device)[0])
 
     def submit(
         self, images: NDArray[np.float32], inner: Box, crops: Sequence[Box], *, as_bytes: bool = True
@@ -201,7 +201,8 @@ def _loaded(spec: ModelSpec, setting: Setting) -> Model:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     model = load_model(spec, setting.device)
-    if model.device.type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if model.device.type == "cpu" and mkldnn and not setting.compile:  # a compiler knows no such convolution
         _with_one_dnn(model.network)
     network: Any = model.network  # whose type knows no memory formats
     network.to(memory_format=_format(model))

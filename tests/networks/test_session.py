@@ -2,11 +2,12 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from small_networks import architecture, network, save
+from small_networks import BLOCK, architecture, network, save
 
 from cellflow.core.errors import BadInput
 from cellflow.networks import session as sessions
@@ -34,7 +35,9 @@ def spec_of(folder, **block):
         content = network(heads=heads, **block).state_dict()
         path = save(place, content, config=False)
         return ModelSpec(model=str(path), architecture=architecture(heads=heads, **block))
-    return ModelSpec.model_validate({"model": str(save(place, **block)), "head": {"name": "boundary"}})
+    block = BLOCK | block
+    path = save(place, network(**block).state_dict(), config={"model": block})
+    return ModelSpec.model_validate({"model": str(path), "head": {"name": "boundary"}})
 
 
 def images(n=1, size=SIZE, seed=0):
@@ -130,6 +133,29 @@ def test_half_the_bits_are_near_and_not_the_same(folder, precision, off):
     assert 0 < np.abs(found - exact).max() < off
 
 
+def test_a_network_that_is_compiled_predicts_the_same(folder, monkeypatch):
+    """Traced as ever, and not turned into C++, which takes half a minute."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    spec, shown = spec_of(folder), images(1)
+    traced = torch._dynamo.utils.counters["frames"]["ok"]
+    running, compiled = (Session(spec, Setting(BOUNDARY, compile=kind)) for kind in (False, True))
+    pair = [predicted(one, shown, MIDDLE, as_bytes=False)[0] for one in (running, compiled)]
+    np.testing.assert_allclose(*pair, atol=1e-5)
+    assert torch._dynamo.utils.counters["frames"]["ok"] > traced
+
+
+def test_channels_come_last_in_memory(folder):
+    for name, last in (("UNet3D", torch.channels_last_3d), ("UNet2D", torch.channels_last)):
+        running, seen = Session(spec_of(folder, name=name, f_maps=8), Setting(BOUNDARY)), []
+        convolution = next(m for m in running.model.network.modules() if isinstance(m, OneDnn))
+        convolution.register_forward_hook(lambda _m, given, made, seen=seen: seen.extend([*given, made]))
+        predicted(running, images(1), MIDDLE)
+        weights = [w for w in running.model.network.parameters() if w.dim() > 3 and min(w.shape[:2]) > 1]
+        assert seen[1].shape[1] > 1  # of one channel, all orders are the same
+        assert all(tensor.is_contiguous(memory_format=last) for tensor in [*weights, *seen])
+        assert not seen[1].is_contiguous()
+
+
 def test_points_become_affinities_by_their_distance(folder):
     offsets, push = ((-1, 0, 0), (0, 2, -1)), 1.5
     spec = spec_of(folder, heads=[{"name": "embeddings", "channels": 3}])
@@ -149,7 +175,7 @@ def test_maps_come_first_and_affinities_after_them(folder):
              {"name": "boundary", "channels": 2}]  # fmt: skip
     spec = spec_of(folder, heads=heads)
     outputs = outputs_of(spec.architecture.heads, 1, (), 2.0, "here")
-    assert outputs.volumes == ("boundaries", "nuclei_probability")
+    assert outputs.volumes == ("boundaries", "predicted_nuclei")
     assert outputs.channels == 4
     made = load_model(spec, "cpu")(images(1)[:, None])
     (found,) = predicted(Session(spec, Setting(outputs)), images(1), as_bytes=False)

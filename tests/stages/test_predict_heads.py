@@ -8,6 +8,7 @@ from small_networks import architecture, network, save
 
 from cellflow.core.phantom import Phantom, phantom_block
 from cellflow.engine.store import open_read
+from cellflow.stages import supervoxels
 from cellflow.stages.predict import Network
 
 RAW = tissue()["raw"]
@@ -49,6 +50,16 @@ def test_the_affinities_of_a_network_give_the_cells_whatever_the_blocks(tmp_path
         np.testing.assert_array_equal(one, other)
 
 
+def test_the_affinities_of_a_network_can_be_cut_without_boundaries(tmp_path, large_cells):
+    path, found = seeing(tmp_path, (*DIRECT, (0, -1, -1))), []
+    for block in (16, 64):
+        made = predicted(tmp_path / str(block), large_cells, path, block)
+        made.params["supervoxels"] = supervoxels.Params(mutex={"strides": [1, 1, 1]})
+        assert made.run()["supervoxels"]["result"]["supervoxels"] > 20
+        found.append(made.read("supervoxels"))
+    np.testing.assert_array_equal(*found)
+
+
 def test_affinities_turned_around_do_not(tmp_path, large_cells):
     made = predicted(tmp_path, large_cells, seeing(tmp_path, DIRECT, turned=True), 64)
     assert made.run()["scores"]["result"]["adapted_rand_error"] > 0.3
@@ -82,7 +93,7 @@ def test_embeddings_become_affinities_and_are_never_stored(tmp_path):
     one = predicted(tmp_path / "blocks", RAW, path, **spec)
     result = one.predict()
     assert result["halo"] == [10, 10, 14]  # the reach of 9, and the other ends of pairs
-    assert set(result["checksums"]) == {"foreground", "nuclei_probability"}
+    assert set(result["checksums"]) == {"foreground", "predicted_nuclei"}
     assert {file.name for file in (one.folder / "predict").iterdir()} == {"0", "1", "2", "3"}
     found, points = channels(one, 4), untiled(one.network, image_of(RAW), "embeddings")
     for k, step in enumerate(offsets):
@@ -93,7 +104,7 @@ def test_embeddings_become_affinities_and_are_never_stored(tmp_path):
         np.testing.assert_allclose(found[k][inside], near[inside], atol=0.004)
     whole = predicted(tmp_path / "whole", RAW, path, 64, **spec)
     whole.predict()
-    for name in ("boundaries", "foreground", "nuclei_probability"):
+    for name in ("boundaries", "foreground", "predicted_nuclei"):
         np.testing.assert_array_equal(one.read(name), whole.read(name))
 
 

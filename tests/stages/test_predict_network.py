@@ -9,6 +9,7 @@ from threading import Event
 
 import numpy as np
 import pytest
+import torch
 from conftest import cut, tissue
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -328,6 +329,30 @@ def test_a_tile_shrinks_until_it_fits_and_a_continued_run_keeps_it(sample, expec
     result = made.predict()
     assert result["tile"] == [18, 36, 18]
     assert np.abs(made.read("boundaries").astype(int) - expected[1]).max() <= 1
+
+
+def test_on_a_gpu_small_tiles_are_computed_together_and_fewer_where_they_do_not_fit(sample, monkeypatch):
+    """Told of a GPU's memory, as there is none here; what it does not hold is refused in earnest."""
+    sizes, compute, room = [], Session._compute, [10**9]
+
+    def counted(self, batch, region):
+        if batch.numel() > room[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        sizes.append(len(batch))
+        return compute(self, batch, region)
+
+    monkeypatch.setattr(Session, "_compute", counted)
+    assert sample().network.batch is None
+    maps = []
+    for number, (gpu, voxels, expected_) in enumerate([(None, 1e9, 1), (2**33, 1e9, 27), (2**33, 2e5, 3)]):
+        monkeypatch.setattr(Session, "device_bytes", gpu)
+        sizes.clear()
+        room[0] = voxels
+        made = sample(str(number), tile=[8, 16, 16])
+        made.predict()
+        assert set(sizes) == {expected_}
+        maps.append(made.read("boundaries").astype(int))
+    assert np.ptp(maps, axis=0).max() <= 1
 
 
 def test_after_five_tries_the_run_ends_with_one_line(sample, monkeypatch):

@@ -1,4 +1,4 @@
-"""The networks that come with cellflow: small, trained by `cellflow train` with the configs of their names."""
+"""The networks that come with cellflow: small, trained by `cellflow train` (docs/training.md)."""
 
 from functools import cache
 from pathlib import Path

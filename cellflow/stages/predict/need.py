@@ -11,8 +11,8 @@ from cellflow.engine.cluster import Crew
 from cellflow.engine.stage import Job, read_receipt, volume_path
 from cellflow.engine.store import Demand, Fitted, open_read
 from cellflow.networks.budget import tile_bytes
-from cellflow.stages.predict.network import Facts, Network, facts_of
-from cellflow.stages.predict.probe import first_core, memory_bytes
+from cellflow.stages.predict.network import Network, facts_of
+from cellflow.stages.predict.probe import first_batch, first_core, memory_bytes
 from cellflow.stages.predict.tiled import lots_of
 from cellflow.stages.predict.tiles import AHEAD
 
@@ -29,9 +29,13 @@ def network_demand(like: Fitted, dtype: DTypeLike, p: Network) -> Demand:
     """
     facts = facts_of(p)
     lattice = facts.lattice(like.shape, p, first_core(p, facts, like.shape, memory_bytes(p)))
+    on_gpu = p.device.startswith("cuda")
+    batch = first_batch(p, facts, lattice, memory_bytes(p) if on_gpu else None)
     grid = like.grid()
-    lots = lots_of(lattice, grid, p.batch)
-    worker = TORCH + 3 * facts.weights_bytes + _in_flight(p, facts, lattice) + _around(like, dtype, lattice)
+    lots = lots_of(lattice, grid, batch)
+    worker = TORCH + 3 * facts.weights_bytes + _around(like, dtype, lattice)
+    worker += (AHEAD + 2) * batch * prod(lattice.largest_outer) * 5
+    worker += 0 if on_gpu else tile_bytes(facts.architecture, lattice, batch, p.precision)
     worker += prod(grid.largest_core) * (facts.outputs.channels + 8 * any(lattice.overlap))
     tasks = len(grid) if lots is None else len(lots)
     saved = 0 if lots is None else prod(c + v for c, v in zip(lattice.core, lattice.overlap, strict=True))
@@ -61,13 +65,6 @@ def network_crew(job: Job, p: Network, workers: int) -> Crew:
     raw = open_read(volume_path(job.folder, "raw") / "0")
     need = network_demand(job.storage.fitted((z, y, x)), raw.dtype, p)
     return Crew(min(workers, need.most_workers or workers))
-
-
-def _in_flight(p: Network, facts: Facts, lattice: Lattice) -> int:
-    outer = lattice.largest_outer
-    waiting = (AHEAD + 2) * p.batch * prod(outer) * 5
-    on_gpu = p.device.startswith("cuda")
-    return waiting + (0 if on_gpu else tile_bytes(facts.architecture, lattice, p.batch, p.precision))
 
 
 def _around(like: Fitted, dtype: DTypeLike, lattice: Lattice) -> int:

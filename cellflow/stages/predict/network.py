@@ -89,10 +89,11 @@ class Network(ModelSpec):
     probability is then right to about 1/100."""
     device: str = "auto"
     """`cpu`, `cuda`, `cuda:1`; `auto` takes all GPUs that the job sees, one a worker, or else the CPU."""
-    batch: int = Field(1, ge=1, le=256)
-    """Tiles at once. More than 1 serves small tiles on a GPU."""
+    batch: int | None = Field(None, ge=1, le=256)
+    """Tiles at once. Default: on a GPU so many small ones that they keep it busy and fit into its memory; on
+    a CPU, which wins nothing by more, 1."""
     compile: bool = False
-    """Compile the network at first: worth its minute on some GPUs only."""
+    """Compile the network at first (with `g++`): worth its minute on some GPUs only."""
     memory_gb: float | None = Field(None, gt=0)
     """Memory for the largest tile, in GiB. Default: 8 on a CPU, three quarters of a GPU; always 8 for a
     network whose tiles leave seams, so that they are the same everywhere."""

@@ -15,7 +15,7 @@ from cellflow.core.errors import BadInput
 from cellflow.core.grid import Triple
 from cellflow.core.tiles import Lattice, Tile, round_up
 from cellflow.engine.stage import Context
-from cellflow.networks.budget import TRIES, chosen_core, shrunk, tile_bytes
+from cellflow.networks.budget import TRIES, chosen_batch, chosen_core, shrunk, tile_bytes
 from cellflow.stages.predict.image import Around
 from cellflow.stages.predict.network import Facts, Network
 from cellflow.stages.predict.tiles import Work, predicted, save
@@ -44,13 +44,17 @@ class Asked:
     saved: Path
     """Folder where the tile that was tried is kept."""
 
+    def at_once(self, batch: int) -> "Asked":
+        """The same of so many tiles at once."""
+        return replace(self, work=replace(self.work, batch=batch))
+
     def lattice(self, core: Triple) -> Lattice:
         """The tiles with this core."""
         return self.facts.lattice(self.work.image.shape, self.p, core)
 
 
 def probe(_: Probe, asked: Asked) -> dict[str, Any]:
-    """Digest of the weights, core of a tile, and where tiles leave seams: why, and how high they are.
+    """Digest of the weights, core of a tile, tiles at once; where tiles leave seams: why, how high they are.
 
     Raises `BadInput` where no tile fits.
     """
@@ -62,10 +66,12 @@ def probe(_: Probe, asked: Asked) -> dict[str, Any]:
     # Where predictions depend on the tile, the tile must not depend on the machine.
     device_bytes = None if because else running.device_bytes
     core = first_core(p, facts, asked.work.image.shape, memory_bytes(p, device_bytes))
-    lattice = _fitting(asked, running, core)
+    batch = first_batch(p, facts, asked.lattice(core), running.device_bytes)
+    asked, lattice = _fitting(asked.at_once(batch), running, core)
     return {
         "model": running.model.sha256,
         "core": list(lattice.core),
+        "batch": asked.work.batch,
         "because": because,
         "seams": _seams(asked.work, running, lattice) if because else None,
     }
@@ -75,7 +81,14 @@ def first_core(p: Network, facts: Facts, shape: Triple, memory: float) -> Triple
     """The core to begin with: that of the parameters, or the best within so many bytes."""
     if p.tile:
         return p.tile
-    return chosen_core(facts.architecture, facts.lattice(shape, p), int(memory), p.batch, p.precision)
+    return chosen_core(facts.architecture, facts.lattice(shape, p), int(memory), p.batch or 1, p.precision)
+
+
+def first_batch(p: Network, facts: Facts, lattice: Lattice, device_bytes: float | None) -> int:
+    """The tiles at once to begin with: as the parameters say, or what keeps a GPU busy, or one."""
+    if p.batch or device_bytes is None:
+        return p.batch or 1
+    return chosen_batch(facts.architecture, lattice, int(memory_bytes(p, device_bytes)), p.precision)
 
 
 def memory_bytes(p: Network, device_bytes: float | None = None) -> float:
@@ -85,20 +98,21 @@ def memory_bytes(p: Network, device_bytes: float | None = None) -> float:
     return (p.memory_gb or DEFAULT_GB) * 2**30
 
 
-def _fitting(asked: Asked, running: "Session", core: Triple) -> Lattice:
-    """The tiles with which a forward pass succeeds, by a quarter shorter at each try."""
+def _fitting(asked: Asked, running: "Session", core: Triple) -> tuple[Asked, Lattice]:
+    """Tiles with which a forward pass succeeds: at each try half as many at once, then a quarter shorter."""
     failure = MemoryError()
     for _ in range(TRIES + 1):
         lattice = asked.lattice(core)
         try:
             _try(asked, running, lattice)
         except MemoryError as error:
-            failure, smaller = error, shrunk(core, lattice.period)
+            failure = error
         else:
-            return lattice
-        if asked.p.tile or smaller == core:
+            return asked, lattice
+        smaller = _smaller(asked, lattice)
+        if smaller is None:
             break
-        core = smaller
+        asked, core = smaller
     sides = " x ".join(map(str, lattice.largest_outer))
     raise BadInput(
         f"predictor: a tile of {sides} voxels, its halo included, does not fit into memory ({failure}); use "
@@ -106,10 +120,17 @@ def _fitting(asked: Asked, running: "Session", core: Triple) -> Lattice:
     ) from failure
 
 
+def _smaller(asked: Asked, lattice: Lattice) -> tuple[Asked, Triple] | None:
+    """What to try next, if the parameters leave it open and there is less."""
+    if asked.p.batch is None and asked.work.batch > 1:
+        return asked.at_once(asked.work.batch // 2), lattice.core
+    core = shrunk(lattice.core, lattice.period)
+    return None if asked.p.tile or core == lattice.core else (asked, core)
+
+
 def _try(asked: Asked, running: "Session", lattice: Lattice) -> None:
     """A tile in the middle, in earnest; Linux hands out memory that it has not, so it is asked before."""
-    p = asked.p
-    need = tile_bytes(asked.facts.architecture, lattice, p.batch, p.precision)
+    need = tile_bytes(asked.facts.architecture, lattice, asked.work.batch, asked.p.precision)
     have = psutil.virtual_memory().available
     if running.device_bytes is None and need > have:
         raise MemoryError(f"it needs about {need / 2**30:.1f} GiB, {have / 2**30:.1f} are free")

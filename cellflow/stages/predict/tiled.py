@@ -8,7 +8,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,9 +60,10 @@ def run_network(context: Context, p: Network) -> dict[str, Any]:
     if facts.outputs.offsets:
         require_direct(facts.outputs.offsets, like.shape, "predictor")
     image = image_of(context, facts.normalisation)
-    work = Work(image, p.spec, Setting(facts.outputs, p.device, p.precision, p.flips, p.compile), p.batch)
+    work = Work(image, p.spec, Setting(facts.outputs, p.device, p.precision, p.flips, p.compile))
     saved = context.scratch("tiles")
     (probed,) = context.map("probe", partial(probe, asked=Asked(work, p, facts, saved)), [Probe()])
+    work = replace(work, batch=probed["batch"])
     lattice = facts.lattice(like.shape, p, tuple(probed["core"]))
     warnings = warnings_of(context, facts, probed)
     _say(context, [tile_note(lattice)], warnings)

@@ -35,7 +35,8 @@ class Work:
     image: Image
     spec: ModelSpec
     setting: Setting
-    batch: int
+    batch: int = 1
+    """Tiles at once."""
 
     def session(self) -> "Session":
         """The network of this process, loaded once."""
