@@ -11,6 +11,7 @@ elif "selftraining" in config:
 else:
 
     include: "workflows/rules/common.smk"
+    include: "workflows/rules/session.smk"
     include: "workflows/rules/input.smk"
     include: "workflows/rules/segmentation.smk"
     include: "workflows/rules/evaluation.smk"

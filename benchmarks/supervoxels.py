@@ -5,7 +5,8 @@
 One thread, one process, one array: a phantom boundary map of the size, or `--file` tiled up to it. Prints
 CPU seconds (not wall: other programs may run), Mvox/s and the peak memory of each step.
 
-* `ours`: what the stages run. `independent` floods the block with its halo, `exact` the core alone.
+* `ours`: what the stages run. `independent` floods the block with its halo, `exact` the core alone: the array
+  as one block, and as the stage does it, in blocks with halos whose open ends are joined (the same labels).
 * `libraries`: bioimage-cpp, scipy, cc3d for the same steps on the same array.
 * `floor`: reading and writing the bytes a step must touch, at this machine's measured copy speed.
 """
@@ -25,6 +26,7 @@ import psutil
 
 Rows = list[tuple[str, float, float]]
 VOXEL = (1.0, 1.0, 1.0)
+BLOCK = 128
 
 
 def main() -> None:
@@ -64,19 +66,30 @@ def ours(boundaries: Any, repeat: int) -> Rows:  # noqa: ANN401
     from cellflow.stages.supervoxels.block import landscape, supervoxels_block
 
     p = Params()
-    block = Grid(boundaries.shape, boundaries.shape)[0]
 
-    def exact() -> Any:  # noqa: ANN401
-        heights, smoothed, depth = landscape(boundaries, p, VOXEL, None)
-        smoothed = framed(smoothed, block, -np.inf)
-        altitude = altitudes(framed(heights, block, 0), smoothed, framed(depth, block, 0), p.max_distance)
-        del heights, depth
-        labels, part = forest_block(altitude, smoothed, block, boundaries.shape, p.min_size, planar=False)
-        tables, _ = supervoxel_tables(Grid(boundaries.shape, boundaries.shape), {0: part}, p.min_size)
-        return tables[0][labels]
+    def exact(side: int) -> Any:  # noqa: ANN401
+        grid = Grid(boundaries.shape, (side,) * 3)
+        outer = Grid(boundaries.shape, (side,) * 3, p.halo(VOXEL))
+        local, parts = np.empty(boundaries.shape, np.uint32), {}
+        for block in outer:
+            heights, smoothed, depth = landscape(boundaries[block.outer], p, VOXEL, None)
+            smoothed = framed(smoothed, block, -np.inf)
+            altitude = altitudes(framed(heights, block, 0), smoothed, framed(depth, block, 0), p.max_distance)
+            del heights, depth
+            local[block.core], parts[block.id] = forest_block(
+                altitude, smoothed, block, boundaries.shape, p.min_size, planar=False
+            )
+        tables, _ = supervoxel_tables(grid, parts, p.min_size)
+        labels = np.empty(boundaries.shape, np.uint64)
+        for block in grid:
+            labels[block.core] = tables[block.id][local[block.core]]
+        return labels
 
     rows: Rows = []
-    labels = measured(rows, "supervoxels, exact", exact, repeat)
+    labels = measured(rows, "supervoxels, exact", lambda: exact(max(boundaries.shape)), repeat)
+    blocks = measured(rows, f"supervoxels, exact, blocks {BLOCK}", lambda: exact(BLOCK), repeat)
+    if boundaries.shape[0] > BLOCK and not np.array_equal(blocks, labels):
+        raise SystemExit("blocks change the supervoxels")
     measured(rows, "supervoxels, independent", lambda: supervoxels_block(boundaries, p, VOXEL), repeat)
     measured(rows, "distance, smoothing, depth", lambda: landscape(boundaries, p, VOXEL, None), repeat)
 

@@ -16,6 +16,7 @@ import click
 import cellflow
 from cellflow.core.errors import BadInput, BlocksFailed
 from cellflow.models import models
+from cellflow.phantom import phantom
 from cellflow.train import train
 
 STAGES = (
@@ -128,49 +129,6 @@ def info(path: str, dataset: str | None, axes: str | None) -> None:
 
 
 @cli.command(
-    epilog=_examples(
-        "cellflow phantom data/tissue --shape 256 512 512 --seed 3 --set photons=20",
-        "cellflow phantom data/rag --graph --set edges=10000000",
-    ),
-    short_help="Make a synthetic tissue, or graph, with its truth.",
-)
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--graph", is_flag=True, help="A region adjacency graph in place of a volume.")
-@click.option("--shape", nargs=3, type=int, default=(192, 256, 256), show_default=True, help="Voxels z y x.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed is another phantom.")
-@click.option("--set", "more", multiple=True, metavar="KEY=VALUE", help="Any of `cellflow params phantom`.")
-@click.option("--block", nargs=3, type=int, default=(128, 128, 128), show_default=True, help="Voxels a task.")
-@WORKERS
-def phantom(  # noqa: PLR0913, PLR0917 - one argument an option
-    folder: Path,
-    graph: bool,
-    shape: tuple[int, ...],
-    seed: int,
-    more: tuple[str, ...],
-    block: tuple[int, ...],
-    workers: int,
-) -> None:
-    """Make a synthetic tissue: FOLDER/phantom/{raw,truth,boundaries,nuclei}, Zarr arrays.
-
-    With --graph a region adjacency graph alone (`cellflow params graph_phantom`): FOLDER/graph/table and its
-    receipt, on which `cellflow run partition` can stand. The same seed gives the same bits. Any size.
-    """
-    from cellflow.core.schema import checked
-    from cellflow.engine.stage import Job, execute
-    from cellflow.engine.store import Storage
-
-    if graph:
-        _refuse_voxels(click.get_current_context())
-    given = {"seed": seed, **_settings(more)}
-    module = _module("graph_phantom" if graph else "phantom")
-    chosen = checked(module.Params, given if graph else {"shape": shape, **given}, "phantom")
-    storage = checked(Storage, {"block": block, "chunk": [_chunk(b) for b in block]}, "phantom")
-    stage, made = ("graph", "table") if graph else ("phantom", "raw, truth, boundaries, nuclei")
-    execute(module, Job(stage, folder, chosen, storage), workers)
-    click.echo(f"{folder / stage}: {made}")
-
-
-@cli.command(
     epilog=_examples("snakemake --profile profiles/local -n -p --quiet host      prints these commands"),
     short_help="Run one stage of one sample, as the Snakemake rules do.",
 )
@@ -223,6 +181,7 @@ def summary(folders: tuple[Path, ...]) -> None:
     click.echo("\n\n".join(table(folder) for folder in folders))
 
 
+cli.add_command(phantom)
 cli.add_command(models)
 cli.add_command(train)
 
@@ -246,28 +205,6 @@ def main() -> None:
         code, text = _explained(error)
         log.error("cellflow: %s", text)  # noqa: TRY400 - the traceback is for --debug
         sys.exit(code)
-
-
-def _settings(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """What `--set KEY=VALUE` says, values read as YAML."""
-    import yaml
-
-    try:
-        return {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in pairs)}
-    except yaml.YAMLError as error:
-        raise BadInput(f"--set: found {' '.join(pairs)}, expected KEY=VALUE with a YAML value") from error
-
-
-def _refuse_voxels(context: click.Context) -> None:
-    """A graph has no voxels: an option that would do nothing is an error."""
-    for name in ("shape", "block"):
-        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
-            raise BadInput(f"--{name}: found with --graph, expected without; its size is --set edges=NUMBER")
-
-
-def _chunk(block: int) -> int:
-    """The largest chunk of at most 64 voxels that divides a block."""
-    return next(n for n in range(min(64, block), 0, -1) if block % n == 0)
 
 
 def _log_to(file: Path) -> None:

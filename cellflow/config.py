@@ -1,9 +1,8 @@
 """What a user asks for: samples, parameters of stages, storage. One YAML file, checked before any job."""
 
 import json
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import yaml
 from pydantic import AfterValidator, Field, model_validator
@@ -12,10 +11,11 @@ import cellflow
 from cellflow.core.affinities import is_direct
 from cellflow.core.errors import BadInput
 from cellflow.core.grid import Triple
-from cellflow.core.phantom import Phantom
 from cellflow.core.schema import Schema, checked
 from cellflow.engine.formats import Source, Volume, fingerprint, open_volume
 from cellflow.engine.store import Storage
+from cellflow.sample import ROLES, Sample, plain_name, plain_path, same_shape
+from cellflow.stages import predict
 from cellflow.stages.affinities import Affinities, open_channels
 from cellflow.stages.clean import Params as Clean
 from cellflow.stages.graph import Params as Graph
@@ -28,71 +28,6 @@ from cellflow.stages.report import Params as Report
 from cellflow.stages.scores import Params as Scores
 from cellflow.stages.segment import Params as Segment
 from cellflow.stages.supervoxels import Params as Supervoxels
-
-ROLES = ("raw", "boundaries", "truth", "mask", "nuclei", "nuclei_probability")
-"""What a volume of a sample can be, in the order in which they are checked."""
-
-
-def _plain(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise ValueError("expected letters, digits, _ and -, as it becomes a folder")
-    return name
-
-
-def plain_path(path: str) -> str:
-    """The path, if a workflow can use it. Raises `ValueError`."""
-    if set("{}*?[]") & set(path):
-        raise ValueError("expected a path without { } * ? [ ], which stand for other things in a workflow")
-    return path
-
-
-class Sample(Schema):
-    """The volumes of one specimen: `raw`, `boundaries` or `affinities`, or a `phantom`: raw and truth."""
-
-    raw: Source | None = None
-    """Intensities. Left out: the boundary map, or the first affinity, is shown in its place."""
-    boundaries: Source | None = None
-    """Boundary probabilities to start from; no prediction is made."""
-    affinities: Affinities | None = None
-    """Affinities to start from, with an offset for each channel; boundaries and edges come from them."""
-    truth: Source | None = None
-    """Labels to compare with; turns scores on."""
-    mask: Source | None = None
-    """Where it is not 0, cells are looked for; elsewhere there is background."""
-    nuclei: Source | None = None
-    """Labels of nuclei, one each: a cell has one. The solver `lifted_multicut` and `reconcile` go by them."""
-    nuclei_probability: Source | None = None
-    """In place of labels: how probably a voxel is in a nucleus, 0 to 1 (float) or 0 to 255 (uint8)."""
-    phantom: Phantom | None = None
-    """A synthetic tissue to make and use."""
-    phantom_also: tuple[Literal["boundaries", "nuclei"], ...] = ()
-    """What of the phantom is used beside its raw and truth."""
-
-    @model_validator(mode="after")
-    def _has_a_start(self) -> Self:
-        if not (self.phantom or self.raw or self.boundaries or self.affinities):
-            raise ValueError("expected raw, boundaries or phantom, or affinities")
-        if self.boundaries and self.affinities:
-            raise ValueError(
-                "expected boundaries or affinities, not both: affinities bring their own boundaries"
-            )
-        if self.nuclei and self.nuclei_probability:
-            raise ValueError("expected nuclei (labels) or nuclei_probability, not both")
-        if self.phantom is not None and (self.affinities or any(getattr(self, role) for role in ROLES)):
-            raise ValueError("expected phantom alone: it brings its own volumes, see phantom_also")
-        if self.phantom_also and self.phantom is None:
-            raise ValueError("expected a phantom beside phantom_also: it says what of it is used")
-        return self
-
-    @property
-    def has_nuclei(self) -> bool:
-        """Whether it is known where nuclei are."""
-        return bool(self.nuclei or self.nuclei_probability or "nuclei" in self.phantom_also)
-
-    @property
-    def has_long_range(self) -> bool:
-        """Whether affinities speak of voxels that are no direct neighbours."""
-        return self.affinities is not None and not is_direct(self.affinities.offsets).all()
 
 
 class Stages(Schema):
@@ -111,6 +46,21 @@ class Stages(Schema):
     report: Report = Report()
 
     @model_validator(mode="after")
+    def _normalised_once(self) -> Self:
+        unused = {"method", "low", "high"} & self.normalise.model_fields_set
+        if self.network and unused:
+            raise ValueError(
+                f"normalise.{min(unused)} says nothing to a network, which knows what it was trained on; "
+                "give predict.predictor.normalisation, or drop it"
+            )
+        return self
+
+    @property
+    def network(self) -> bool:
+        """Whether a network predicts."""
+        return isinstance(self.predict.predictor, predict.Network)
+
+    @model_validator(mode="after")
     def _evidence_is_measured(self) -> Self:
         wanted, measured = self.partition.evidence, self.graph.quantiles
         if wanted != "mean" and wanted not in measured:
@@ -126,20 +76,10 @@ class Config(Schema):
 
     results: Annotated[str, Field(min_length=1), AfterValidator(plain_path)]
     """Folder for everything that is made; relative to the working folder."""
-    samples: Annotated[dict[Annotated[str, AfterValidator(_plain)], Sample], Field(min_length=1)]
+    samples: Annotated[dict[Annotated[str, AfterValidator(plain_name)], Sample], Field(min_length=1)]
     """Specimens by name; each is segmented on its own, side by side."""
     stages: Stages = Stages()
     storage: Storage = Storage()
-
-    @model_validator(mode="after")
-    def _mutex_has_affinities(self) -> Self:
-        without = [name for name, sample in self.samples.items() if sample.affinities is None]
-        if self.stages.supervoxels.mutex is not None and without:
-            raise ValueError(
-                f"stages.supervoxels.mutex cuts affinities, and samples.{without[0]} starts without; "
-                "add them or leave mutex out"
-            )
-        return self
 
     def folder(self, sample: str) -> Path:
         """Where the results of a sample lie."""
@@ -199,6 +139,8 @@ class Config(Schema):
         path = self._input(stage, sample)
         if path:
             content["input"] = fingerprint(Path(path))
+        elif stage == "predict" and (model := predict.stamp(self.stages.predict)):
+            content["input"] = model
         return json.dumps(content, sort_keys=True)
 
     def _input(self, stage: str, sample: str) -> str | None:
@@ -223,6 +165,16 @@ class Config(Schema):
         found += ["supervoxels", *["nuclei"] * nucleated, "graph", "partition", *["reconcile"] * nucleated]
         return [*found, "clean", "segment", "scores", "report"]
 
+    def offsets(self, sample: str) -> tuple[Triple, ...]:
+        """Of the affinities that are given, or that a network will predict; downloads its model if need be.
+
+        Raises `BadInput` for a bad model.
+        """
+        given = self.samples[sample].affinities
+        if given:
+            return given.offsets
+        return predict.offsets_of(self.stages.predict) if "predict" in self.chain(sample) else ()
+
     def outdated(self) -> list[Path]:
         """Receipts that were made with other parameters than these, and all that stand on them.
 
@@ -245,14 +197,12 @@ class Config(Schema):
 
     def _agrees(self, receipt: dict[str, Any], stage: str, sample: str) -> bool:
         wanted = json.loads(self.job(stage, sample))
-        for name in [n for n in wanted["params"] if n not in receipt["params"]]:
-            del wanted["params"][name]  # what a receipt does not repeat, such as a path
+        wanted["params"] = _told(wanted["params"], receipt["params"])
         return all(receipt[name] == wanted[name] for name in ("params", "storage", "version"))
 
     def check(self, where: str) -> None:
         """Open the head of every input. Raises `BadInput` for what is missing, of a wrong kind or shape."""
         for sample, chosen in self.samples.items():
-            self._check_solver(f"{where}: samples.{sample}", chosen)
             volumes: dict[str, Volume] = {}
             sources = {} if chosen.phantom else self.sources(sample)
             for role, source in {**sources, "affinities": chosen.affinities}.items():
@@ -263,32 +213,44 @@ class Config(Schema):
                         volumes[role] = open_volume(source)
                 except BadInput as error:
                     raise BadInput(f"{where}: samples.{sample}.{role}: {error}") from error
-            _same_shape(volumes, f"{where}: samples.{sample}")
+            same_shape(volumes, f"{where}: samples.{sample}")
             self.storage.fitted(self.shape(sample))
+        if any("predict" in self.chain(sample) for sample in self.samples):
+            self._check_model(where)
+        for sample in self.samples:
+            self._check_use(f"{where}: samples.{sample}", sample)
 
-    def _check_solver(self, where: str, chosen: Sample) -> None:
-        """What is given must be used, and a solver must have what it is for."""
-        solver, rules = str(self.stages.partition.solver.name), self.stages.reconcile
-        lifted = solver == "lifted_multicut"
-        if lifted and not (chosen.has_nuclei or chosen.has_long_range):
-            raise BadInput(
-                f"{where}: found neither nuclei nor affinities of long range, expected some for the solver "
-                "lifted_multicut; add nuclei or nuclei_probability, or take the solver multicut"
-            )
+    def _check_model(self, where: str) -> None:
+        """Not of a model that would have to be downloaded first; the plan does that."""
+        try:
+            if predict.is_here(self.stages.predict):
+                predict.offsets_of(self.stages.predict)
+        except BadInput as error:
+            raise BadInput(f"{where}: stages.predict.predictor: {error}") from error
+
+    def _check_use(self, where: str, sample: str) -> None:
+        """What is given must be used, and what is asked for must have what it is for."""
+        chosen, solver, rules = self.samples[sample], self.stages.partition.solver.name, self.stages.reconcile
+        lifted, mutex = solver == "lifted_multicut", self.stages.supervoxels.mutex is not None
         if chosen.has_nuclei and not (lifted or rules.split or rules.join):
             raise BadInput(
                 f"{where}: found nuclei that nothing goes by: the solver is {solver}, stages.reconcile has "
                 "split off and join 0; take the solver lifted_multicut, or set split or join"
             )
-
-
-def _same_shape(volumes: dict[str, Volume], where: str) -> None:
-    for role, volume in volumes.items():
-        expected = volumes["raw"].shape
-        if volume.shape != expected:
+        if not (mutex or (lifted and not chosen.has_nuclei)):
+            return
+        if "predict" in self.chain(sample) and not predict.is_here(self.stages.predict):
+            return  # the plan, which downloads the model, finds out
+        offsets = self.offsets(sample)
+        if mutex and not offsets:
             raise BadInput(
-                f"{where}.{role}: found shape {volume.shape} (z, y, x), expected {expected} as raw; "
-                "crop or resample it, or check its axes"
+                f"{where}: found no affinities, expected some for stages.supervoxels.mutex; add them, take a "
+                "network that predicts them, or leave mutex out"
+            )
+        if lifted and not chosen.has_nuclei and (not offsets or is_direct(offsets).all()):
+            raise BadInput(
+                f"{where}: found neither nuclei nor affinities of long range, expected some for the solver "
+                "lifted_multicut; add nuclei or nuclei_probability, or take the solver multicut"
             )
 
 
@@ -313,3 +275,10 @@ def read_yaml(path: Path) -> object:
     except yaml.YAMLError as error:
         problem = str(error).replace("\n", " ")
         raise BadInput(f"{path}: is not YAML: {problem:.200}") from error
+
+
+def _told(wanted: Any, told: Any) -> Any:  # noqa: ANN401 - parameters as JSON
+    """Without what a receipt does not repeat, such as a path."""
+    if not (isinstance(wanted, dict) and isinstance(told, dict)):
+        return wanted
+    return {name: _told(value, told[name]) for name, value in wanted.items() if name in told}

@@ -53,7 +53,7 @@ class Row:
 
     def bytes_with(self, workers: int) -> int:
         """Peak of the stage: its workers, or its own process where it has a single one."""
-        count = min(workers, self.demand.tasks)
+        count = min(workers, self.demand.tasks, self.demand.most_workers or workers)
         main = MAIN_BASE + self.demand.main_bytes
         return main + self.demand.worker_bytes if count <= 1 else main + count * self.worker_bytes
 
@@ -125,7 +125,7 @@ def _demands(config: Config, sample: str) -> dict[str, Demand]:
     found = {"phantom": phantom.demand(like)} if config.samples[sample].phantom else {}
     found |= {f"ingest-{role}": ingest.demand(like, _dtype(config, sample, role)) for role in roles}
     given = config.samples[sample].affinities
-    offsets = given.offsets if given else ()
+    offsets = config.offsets(sample)
     if given:
         found["affinities"] = affinities.demand(like, open_volume(given).dtype, offsets)
     elif "boundaries" not in roles:

@@ -12,13 +12,13 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 import cellflow
-from cellflow.config import plain_path
 from cellflow.core.phantom import Phantom
 from cellflow.core.schema import Schema, checked
 from cellflow.engine.formats import Source
 from cellflow.engine.stage import read_receipt
 from cellflow.engine.store import Storage
 from cellflow.networks.training.spec import Learning
+from cellflow.sample import plain_path
 from cellflow.stages import pick, train
 from cellflow.stages.pick.cells import Cut
 

@@ -7,10 +7,11 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 import cellflow
-from cellflow.config import plain_path, read_yaml
+from cellflow.config import read_yaml
 from cellflow.core.schema import Schema, checked
 from cellflow.engine.stage import Job, is_current
 from cellflow.engine.store import Storage
+from cellflow.sample import plain_path
 from cellflow.stages import train
 from cellflow.stages.train import Params
 

@@ -15,7 +15,7 @@ from cellflow.core.phantom import Phantom, phantom_block
 from cellflow.core.schema import Schema
 from cellflow.engine import stage as stage_engine
 from cellflow.engine import store
-from cellflow.engine.cluster import executor
+from cellflow.engine.cluster import Crew, executor
 from cellflow.engine.formats import Source
 from cellflow.engine.stage import Job, execute, volume_path
 from cellflow.engine.store import Storage
@@ -76,7 +76,8 @@ class Sample:
             after = (*after, "ingest-mask")
         if name == "supervoxels" and "boundaries" not in self.volumes:
             after = ("predict",)
-        return Job(name, self.folder, self.params.get(name) or MODULES[name].Params(), self.storage, after)
+        p, private = self.params.get(name) or MODULES[name].Params(), getattr(MODULES[name], "PRIVATE", ())
+        return Job(name, self.folder, p, self.storage, after, private=private)
 
     def run(self, *names: str) -> dict[str, dict]:
         """The receipts of these stages."""
@@ -146,7 +147,7 @@ def sample(tmp_path):
 @pytest.fixture(scope="session")
 def dask_pool():
     """Two Dask workers for the whole session: a start takes seconds."""
-    with executor(2) as pool:
+    with executor(Crew(2)) as pool:
         yield pool
 
 
@@ -155,7 +156,7 @@ def on_dask(dask_pool, monkeypatch):
     """Stages run their blocks on the shared cluster."""
 
     @contextmanager
-    def shared(workers):
+    def shared(crew):
         yield dask_pool
 
     monkeypatch.setattr(stage_engine, "executor", shared)

@@ -7,8 +7,9 @@ import h5py
 import numpy as np
 import pytest
 from running import TOY
+from small_networks import architecture, network, save
 
-from cellflow.config import Sample, from_mapping, load
+from cellflow.config import from_mapping, load
 from cellflow.core.errors import BadInput
 from cellflow.plan import planned
 
@@ -142,8 +143,41 @@ def test_the_lifted_solver_needs_something_to_lift():
 @pytest.mark.parametrize(
     ("offsets", "long"), [(DIRECT, False), ([*DIRECT, [0, 0, 1]], False), ([*DIRECT, [-3, 0, 0]], True)]
 )
-def test_only_steps_of_more_than_one_voxel_are_of_long_range(offsets, long):
-    assert Sample(affinities={"path": "a.h5", "offsets": offsets}).has_long_range == long
+@pytest.mark.parametrize("predicted", [False, True])
+def test_only_steps_of_more_than_one_voxel_are_of_long_range(tmp_path, offsets, long, predicted):
+    content = predicting(tmp_path, offsets) if predicted else starting(tmp_path, offsets)
+    from_mapping(content, "toy.yaml")
+    content["stages"] = {**content["stages"], "partition": {"solver": {"name": "lifted_multicut"}}}
+    if long:
+        assert from_mapping(content, "toy.yaml").offsets("toy")[-1] == (-3, 0, 0)
+    else:
+        with pytest.raises(BadInput, match="found neither nuclei nor affinities of long range"):
+            from_mapping(content, "toy.yaml")
+
+
+def starting(folder, offsets):
+    """A config of a sample whose affinities are in a file."""
+    with h5py.File(folder / "a.h5", "w") as file:
+        file["a"] = np.ones((len(offsets), 8, 9, 10), np.float32)
+    given = {"path": str(folder / "a.h5"), "dataset": "a", "offsets": offsets}
+    return {**TOY, "samples": {"toy": {"affinities": given}}}
+
+
+def predicting(folder, offsets):
+    """A config of a sample whose affinities a network predicts."""
+    heads = {"heads": [{"name": "affinities", "offsets": offsets}]}
+    path = save(folder, network(**heads).state_dict(), config=False)
+    predictor = {"name": "network", "model": str(path), "architecture": architecture(**heads).model_dump()}
+    return with_stage(predict={"predictor": predictor})
+
+
+@pytest.mark.parametrize("make", [starting, predicting])
+def test_mutex_is_for_affinities_in_a_file_or_of_a_network(tmp_path, make):
+    content = make(tmp_path, [*DIRECT, [-3, 0, 0]])
+    content["stages"] = {**content["stages"], "supervoxels": {"mutex": {}}}
+    from_mapping(content, "toy.yaml")
+    with pytest.raises(BadInput, match=r"samples\.toy: found no affinities, expected some for stages"):
+        from_mapping(with_stage(supervoxels={"mutex": {}}), "toy.yaml")
 
 
 def test_a_file_that_is_not_yaml_is_named_in_one_line(tmp_path):

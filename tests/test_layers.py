@@ -14,16 +14,18 @@ LEVELS = {
     "solvers": 1,
     "networks": 1,
     "stages": 2,
-    "config": 3,
+    "sample": 3,
     "summary": 3,
     "manual": 3,
-    "plan": 4,
-    "models": 4,
-    "training": 4,
-    "selftraining": 4,
-    "train": 5,
-    "cli": 6,
-    "__main__": 7,
+    "config": 4,
+    "plan": 5,
+    "models": 5,
+    "training": 5,
+    "selftraining": 5,
+    "phantom": 6,
+    "train": 6,
+    "cli": 7,
+    "__main__": 8,
 }
 OWNERS = {
     "dask": ("cellflow/engine/cluster.py",),
@@ -33,7 +35,10 @@ OWNERS = {
     "tifffile": ("cellflow/engine/formats",),
     # What a config or a command needs of a network starts without torch, which takes a second.
     "torch": (
-        *(f"cellflow/networks/{n}.py" for n in ("blocks", "unet", "checkpoint", "device", "model")),
+        *(
+            f"cellflow/networks/{name}.py"
+            for name in ("blocks", "unet", "checkpoint", "device", "model", "session", "focus")
+        ),
         *(f"cellflow/networks/training/{n}.py" for n in ("fit", "forward", "judge", "losses", "processes")),
         "cellflow/networks/training/state.py",
     ),
@@ -42,8 +47,8 @@ OWNERS = {
     "urllib": ("cellflow/networks/sources/download.py",),
     "bioimage_cpp": (),
     "snakemake": (),
-    "click": ("cellflow/cli.py", "cellflow/manual.py", "cellflow/models.py", "cellflow/train.py"),
-    "yaml": ("cellflow/config.py", "cellflow/cli.py", "cellflow/manual.py", "cellflow/networks/sources"),
+    "click": tuple(f"cellflow/{name}.py" for name in ("cli", "manual", "models", "phantom", "train")),
+    "yaml": ("cellflow/config.py", "cellflow/phantom.py", "cellflow/manual.py", "cellflow/networks/sources"),
 }
 
 

@@ -85,6 +85,18 @@ def is_direct(offsets: Offsets) -> NDArray[np.bool_]:
     return np.asarray(np.abs(checked(offsets)).sum(axis=1) == 1)
 
 
+def require_direct(offsets: Offsets, shape: Triple, where: str) -> None:
+    """Raises BadInput if an axis of more than one voxel has no pairs of direct neighbours."""
+    along = np.abs(checked(offsets)[is_direct(offsets)]).sum(axis=0)
+    for axis, length, pairs in zip("zyx", shape, along, strict=True):
+        if length > 1 and not pairs:
+            step = [-int(axis == a) for a in "zyx"]
+            raise BadInput(
+                f"{where}: found no direct neighbour along {axis} among the offsets, expected one for each "
+                f"axis of more than one voxel; add {step} and its channel"
+            )
+
+
 def checked(offsets: Offsets) -> NDArray[np.int64]:
     """The offsets as (c, 3). Raises BadInput if they are not whole numbers z, y, x, or one is 0, 0, 0."""
     found = np.asarray(offsets)

@@ -13,7 +13,7 @@ class Bins:
 
     def __init__(self, low: float, high: float, *, integer: bool, most: int = BINS) -> None:
         exact = integer and high - low < most
-        self.low = low
+        self.low, self.high, self.integer, self.most = low, high, integer, most
         self.n = int(high - low) + 1 if exact else most
         self.width = 1.0 if exact else max((high - low) / most, np.finfo(np.float64).tiny)
         self.offset = 0.0 if exact else 0.5
@@ -37,6 +37,17 @@ class Bins:
         values = self.low + (np.arange(self.n) + self.offset) * self.width
         mean = float((counts * values).sum() / counts.sum())
         return mean, float(np.sqrt((counts * (values - mean) ** 2).sum() / counts.sum()))
+
+    def standard(self, counts: NDArray[np.int64]) -> tuple[float, float]:
+        """Offset and scale that bring the values to mean 0 and deviation 1; scale 1 if all are the same."""
+        mean, deviation = self.mean_std(counts)
+        return mean, deviation if deviation > 0 else 1.0
+
+    def between(self, counts: NDArray[np.int64], low: float, high: float) -> tuple[float, float]:
+        """Offset and scale that bring two percentiles to 0 and 1; scale 1 if they are the same."""
+        offset = self.percentile(counts, low)
+        scale = self.percentile(counts, high) - offset
+        return offset, scale if scale > 0 else 1.0
 
     def _value(self, i: int) -> float:
         return float(self.low + (i + self.offset) * self.width)

@@ -1,7 +1,8 @@
 """The base of every record that a user may write in YAML."""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Annotated, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -32,6 +33,16 @@ def checked(model: type[Model], content: object, where: str) -> Model:
         return model.model_validate(content)
     except ValidationError as error:
         raise BadInput(f"{where}: {_explained(error, model)}") from error
+
+
+def without(content: dict[str, Any], private: Sequence[str]) -> dict[str, Any]:
+    """A record's content less what is private; `a.b` is b inside of a."""
+    inner = {n: [p.removeprefix(f"{n}.") for p in private if p.startswith(f"{n}.")] for n in content}
+    return {
+        name: without(value, inner[name]) if isinstance(value, dict) else value
+        for name, value in content.items()
+        if name not in private
+    }
 
 
 def _explained(error: ValidationError, model: type[BaseModel]) -> str:

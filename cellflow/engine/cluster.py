@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -17,6 +18,25 @@ MEMORY = {"MALLOC_ARENA_MAX": "1"}
 
 SILENT = {"DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical"}
 """What a block raises is in the journal; Dask would print it once more. Read as Dask is imported."""
+
+
+GPU_EACH = """import os
+def dask_setup(worker):
+    seen = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
+    number = int(worker.name)
+    os.environ["CUDA_VISIBLE_DEVICES"] = seen[number] if seen else str(number)
+"""
+"""Run by each worker before anything else: of the GPUs that the job sees, it sees the one of its number."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who does the work of a stage: so many processes, each with a GPU of its own or all without."""
+
+    processes: int
+    gpu_each: bool = False
+    threads: int = 1
+    """Tasks at once in each process: while one waits for a GPU, another reads or writes."""
 
 
 class SerialExecutor(Executor):
@@ -34,16 +54,31 @@ class SerialExecutor(Executor):
         return future
 
 
+class ThreadExecutor(ThreadPoolExecutor):
+    """Runs a few calls at once in threads of this process."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers, "task")
+        self.workers = workers
+
+    def __exit__(self, *_: object) -> None:
+        """End with what is running: what only waits is not begun where a stage has failed."""
+        self.shutdown(cancel_futures=True)
+
+
 class DaskExecutor(Executor):
-    """Hands each call to a Dask worker.
+    """Hands each call to a Dask worker, which `resources` may be a condition for.
 
     Not Dask's own `Client.get_executor`: there a future never ends whose result was lost with its worker
     and could not be made again, and the stage would wait for ever.
     """
 
-    def __init__(self, start: Callable[[], Any], workers: int) -> None:
+    def __init__(
+        self, start: Callable[[], Any], workers: int, resources: dict[str, float] | None = None
+    ) -> None:
         self.workers = workers
         self._start = start
+        self._resources = resources
 
     @cached_property
     def client(self) -> Any:  # noqa: ANN401 - a `distributed.Client`
@@ -53,7 +88,7 @@ class DaskExecutor(Executor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401
         """The future of `fn(*args)`."""
         outcome: Future[Any] = Future()
-        asked = self.client.submit(fn, *args, **kwargs, pure=False)
+        asked = self.client.submit(fn, *args, **kwargs, pure=False, resources=self._resources)
         asked.add_done_callback(partial(_settle, outcome))
         return outcome
 
@@ -66,29 +101,35 @@ def _settle(outcome: Future[Any], asked: Any) -> None:  # noqa: ANN401 - a `dist
 
 
 @contextmanager
-def executor(workers: int) -> Iterator[Executor]:
-    """An executor over `workers` processes; one worker is this process itself.
+def executor(crew: Crew) -> Iterator[Executor]:
+    """An executor over the processes of a crew; a single one is this process itself.
 
-    Workers listen on loopback only, behind TLS with certificates that live as long as the cluster, so
-    that no other user of the machine can hand them work.
+    Workers with a GPU each have the resource GPU: 1, and see no other. All listen on loopback only, behind
+    TLS with certificates that live as long as the cluster, so that no other user of the machine can hand
+    them work.
     """
-    if workers <= 1:
+    if crew.processes > 1:
+        resources = {"GPU": 1 / crew.threads} if crew.gpu_each else None
+        with ExitStack() as stack:
+            yield DaskExecutor(partial(_started, stack, crew), crew.processes * crew.threads, resources)
+    elif crew.threads > 1:
+        with ThreadExecutor(crew.threads) as pool:
+            yield pool
+    else:
         yield SerialExecutor()
-        return
-    with ExitStack() as stack:
-        yield DaskExecutor(partial(_started, stack, workers), workers)
 
 
-def _started(stack: ExitStack, workers: int) -> Any:  # noqa: ANN401 - a `distributed.Client`
+def _started(stack: ExitStack, crew: Crew) -> Any:  # noqa: ANN401 - a `distributed.Client`
     os.environ.update(THREADS | SILENT)
     import dask  # noqa: PLC0415 - half a second that a serial run need not pay
     from distributed import Client, LocalCluster  # noqa: PLC0415
 
-    stack.enter_context(dask.config.set(_settings()))
+    stack.enter_context(dask.config.set(_settings(gpu_each=crew.gpu_each)))
     cluster = stack.enter_context(
         LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
+            n_workers=crew.processes,
+            threads_per_worker=crew.threads,
+            resources={"GPU": 1} if crew.gpu_each else None,
             host="127.0.0.1",
             security=True,
             dashboard_address=None,
@@ -99,7 +140,9 @@ def _started(stack: ExitStack, workers: int) -> Any:  # noqa: ANN401 - a `distri
     return stack.enter_context(Client(cluster))
 
 
-def _settings() -> dict[str, Any]:
+def _settings(*, gpu_each: bool) -> dict[str, Any]:
+    # Ctrl-C reaches the whole terminal group; the stage ends its workers, which need not complain.
+    preload = ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"]
     return {
         "distributed.nanny.pre-spawn-environ": THREADS
         | MEMORY
@@ -107,8 +150,7 @@ def _settings() -> dict[str, Any]:
         "distributed.scheduler.allowed-failures": 3,
         "distributed.scheduler.worker-saturation": 1.0,  # a dying worker takes one block with it, not two
         "distributed.worker.multiprocessing-method": "spawn",
-        # Ctrl-C reaches the whole terminal group; the stage ends its workers, which need not complain.
-        "distributed.worker.preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
+        "distributed.worker.preload": [*preload, GPU_EACH] if gpu_each else preload,
         "distributed.scheduler.http.routes": [],
         "distributed.worker.http.routes": [],
         "distributed.admin.tick.limit": "1 minute",

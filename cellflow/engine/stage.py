@@ -28,11 +28,11 @@ from numpy.typing import DTypeLike
 import cellflow
 from cellflow.core.errors import BadInput
 from cellflow.core.grid import Triple
-from cellflow.core.schema import Schema
+from cellflow.core.schema import Schema, without
 from cellflow.engine import atomic, lock, ome, store
 from cellflow.engine.atomic import write_json
 from cellflow.engine.blockwise import Item, Task, map_blocks
-from cellflow.engine.cluster import executor
+from cellflow.engine.cluster import Crew, executor
 from cellflow.engine.journal import Journal, Part
 
 LABELS = ("truth", "mask", "nuclei", "supervoxels", "cells")
@@ -58,7 +58,7 @@ class Job:
     after: tuple[str, ...] = ()
     """Stages whose receipts this one stands on."""
     private: tuple[str, ...] = ()
-    """Parameters that the receipt does not repeat, such as the path of an input."""
+    """Parameters that the receipt does not repeat, such as the path of an input; `a.b` is b inside of a."""
     stamp: str = ""
     """What else tells one job from another while it is unfinished, such as the age of the input file."""
 
@@ -72,7 +72,7 @@ class Job:
         return {
             "stage": self.name,
             "version": cellflow.__version__,
-            "params": self.params.model_dump(mode="json", exclude=set(self.private)),
+            "params": without(self.params.model_dump(mode="json"), self.private),
             "storage": self.storage.model_dump(mode="json"),
             "inputs": {name: _digest(_read(self.folder, name)) for name in sorted(self.after)},
         }
@@ -171,7 +171,7 @@ def execute(module: Module, job: Job, workers: int) -> dict[str, Any]:
         claim, key = job.claim(), job.key()
         work = _prepare(job, key)
         if not (work / "result.json").exists():
-            with executor(workers) as pool:
+            with executor(_crew(module, job, workers)) as pool:
                 result = module.run(Context(job, pool, key), job.params)
             volumes = sorted(path.name for path in (work / "volumes").glob("*"))
             write_json(work / "result.json", {"result": result, "volumes": volumes})
@@ -185,6 +185,12 @@ def execute(module: Module, job: Job, workers: int) -> dict[str, Any]:
         write_json(receipt, content)
         _remove(work)
         return content
+
+
+def _crew(module: Module, job: Job, workers: int) -> Crew:
+    """As many processes as there are workers, unless the stage knows better: `crew(job, workers)`."""
+    chosen: Crew = module.crew(job, workers) if hasattr(module, "crew") else Crew(workers)
+    return chosen
 
 
 def volume_path(folder: Path, name: str) -> Path:

@@ -147,6 +147,8 @@ class Demand(Schema):
     """What a stage will need, known before it runs."""
 
     tasks: int = Field(ge=0)
+    most_workers: int | None = None
+    """More than so many are not used."""
     worker_bytes: int = 0
     """Peak of one worker beyond the interpreter and its libraries."""
     main_bytes: int = 0

@@ -22,3 +22,13 @@ def device_of(name: str) -> torch.device:
             "use cpu, or check the driver, the job's GPUs and CUDA_VISIBLE_DEVICES"
         )
     return torch.device(kind, int(number or 0)) if kind == "cuda" else torch.device("cpu")
+
+
+def gpus_of(name: str) -> int:
+    """How many GPUs work may be spread over: `cuda` and `auto` stand for all that are visible.
+
+    Raises `BadInput` as `device_of` does.
+    """
+    if device_of(name).type == "cpu":
+        return 0
+    return 1 if ":" in name else torch.cuda.device_count()

@@ -47,6 +47,10 @@ class UNet(nn.Module):
             skips.append(x)
         for decoder, skip in zip(self.decoders, skips[-2::-1], strict=True):
             x = decoder(skip, x)
+        return self.predicted(x)
+
+    def predicted(self, x: Tensor) -> dict[str, Tensor]:
+        """Each head's prediction from the maps of the last decoder."""
         heads = self.architecture.heads
         lasts = [self.final_conv] if len(heads) == 1 else [self.heads[head.name] for head in heads]
         return {

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from pydantic import AfterValidator, Field
 
-from cellflow.core.affinities import boundary_map, is_direct
+from cellflow.core.affinities import boundary_map, is_direct, require_direct
 from cellflow.core.affinities import checked as checked_offsets
 from cellflow.core.errors import BadInput
 from cellflow.core.grid import Block, Box, Triple
@@ -82,14 +82,7 @@ def open_channels(p: Affinities) -> list[Volume]:
             f"{p.channel + len(p.offsets)}: one for each of {len(p.offsets)} offsets from channel "
             f"{p.channel} on; drop offsets or give other axes"
         )
-    along = np.abs(np.asarray(p.offsets)[is_direct(p.offsets)]).sum(axis=0)
-    for axis, length, pairs in zip("zyx", first.shape, along, strict=True):
-        if length > 1 and not pairs:
-            step = [-int(axis == a) for a in "zyx"]
-            raise BadInput(
-                f"{p.path}: found no direct neighbour along {axis} among the offsets, expected one for each "
-                f"axis of more than one voxel; add {step} and its channel"
-            )
+    require_direct(p.offsets, first.shape, p.path)
     return [first, *(open_volume(_source(p, p.channel + k)) for k in range(1, len(p.offsets)))]
 
 

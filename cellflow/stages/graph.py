@@ -1,7 +1,7 @@
 """The region adjacency graph of the supervoxels, with what the boundary map says about each edge.
 
-A sample that starts from affinities has them asked instead: those of direct neighbours give the edges, all
-others a second table of the same form, `long_range`, of pairs that may not touch.
+Where there are affinities, given or predicted, they are asked instead: those of direct neighbours give the
+edges, all others a second table of the same form, `long_range`, of pairs that may not touch.
 
 1. `blocks`: each block counts the pairs of voxels it owns and the voxels of its core.
 2. `merge`: the rows of all blocks, a range of nodes at a time, become one table.
@@ -140,11 +140,12 @@ def run(context: Context, p: Params) -> dict[str, Any]:
 
 
 def _evidence(context: Context) -> Evidence:
-    if "affinities" not in context.job.after:
-        return BoundaryMap(context.volume("boundaries"))
-    offsets = tuple((z, y, x) for z, y, x in context.result("affinities")["offsets"])
-    files = (context.file("affinities", str(k)) for k in range(len(offsets)))
-    return Channels(tuple(map(open_read, files)), offsets)
+    for stage in {"affinities", "predict"} & set(context.job.after):
+        if "offsets" in (made := context.result(stage)):
+            offsets = tuple((z, y, x) for z, y, x in made["offsets"])
+            files = (context.file(stage, str(k)) for k in range(len(offsets)))
+            return Channels(tuple(map(open_read, files)), offsets)
+    return BoundaryMap(context.volume("boundaries"))
 
 
 def _count(block: Block, labels: Array, evidence: Evidence, folder: Path, per_range: int) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Statistics of the whole raw volume, so that no block is ever normalised by itself.
 
 Writes no volume: later stages map a voxel to (raw - offset) / scale. One pass over the blocks, each a
-histogram; histograms add up exactly, so the result does not depend on the blocking.
+histogram; histograms add up exactly, so the result does not depend on the blocking. They are kept, as a
+network says itself which statistics it was trained with.
 """
 
 from functools import partial
@@ -14,6 +15,7 @@ from pydantic import Field, model_validator
 from cellflow.core.grid import Block
 from cellflow.core.histogram import BINS, Bins
 from cellflow.core.schema import Schema
+from cellflow.engine.histograms import save_histograms
 from cellflow.engine.parts import load_part, save_part
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Array, Demand, Fitted
@@ -23,7 +25,7 @@ BINS_PER_SLICE = 4096
 
 
 class Params(Schema):
-    """How raw intensities become comparable numbers."""
+    """How raw intensities become comparable numbers; a network brings its own method, low and high."""
 
     method: Literal["percentile", "mean_std"] = "percentile"
     """`percentile` maps low to 0 and high to 1; `mean_std` subtracts the mean, divides by the deviation."""
@@ -53,7 +55,7 @@ def demand(like: Fitted, dtype: DTypeLike) -> Demand:
 
 
 def run(context: Context, p: Params) -> dict[str, Any]:
-    """The result has `offset` and `scale`, one number each or one for each z slice."""
+    """The result has `offset` and `scale`, one number each or one for each z slice; histograms are kept."""
     raw = context.volume("raw")
     known = context.result("ingest-raw")
     per_z = p.per_z > 0
@@ -68,17 +70,13 @@ def run(context: Context, p: Params) -> dict[str, Any]:
         counts[rows] += load_part(context.scratch("histograms"), block.id)["counts"]
     if per_z:
         counts = _pooled(counts, p.per_z)
+    save_histograms(context.output("histograms"), bins, counts)
     pairs = [_offset_scale(bins, row, p) for row in counts]
     return {"offset": [offset for offset, _ in pairs], "scale": [scale for _, scale in pairs]}
 
 
 def _offset_scale(bins: Bins, counts: NDArray[np.int64], p: Params) -> tuple[float, float]:
-    if p.method == "mean_std":
-        offset, scale = bins.mean_std(counts)
-    else:
-        offset = bins.percentile(counts, p.low)
-        scale = bins.percentile(counts, p.high) - offset
-    return offset, scale if scale > 0 else 1.0
+    return bins.standard(counts) if p.method == "mean_std" else bins.between(counts, p.low, p.high)
 
 
 def _pooled(counts: NDArray[np.int64], window: int) -> NDArray[np.int64]:

@@ -31,7 +31,7 @@ from cellflow.engine.store import Array, Demand
 from cellflow.engine.tables import load_nodes
 
 PLANES = {"xy": 0, "xz": 1, "yz": 2}
-LIBRARIES = ("numpy", "numba", "scipy", "zarr", "dask", "bioimage-cpp", "snakemake")
+LIBRARIES = ("numpy", "numba", "scipy", "torch", "zarr", "dask", "bioimage-cpp", "snakemake")
 ORDER = (
     *("phantom", "ingest-raw", "ingest-boundaries", "ingest-truth", "ingest-mask", "ingest-nuclei"),
     *("ingest-nuclei_probability", "normalise", "predict", "affinities", "supervoxels", "nuclei", "graph"),
@@ -170,6 +170,8 @@ def _warnings(receipts: dict[str, dict[str, Any]], *, known: bool, cells: int) -
     found = []
     if not known:
         found.append("The file does not give a voxel size: voxels were taken for cubes. Add voxel_size_um.")
+    if "predict" in receipts:
+        found += [f"Prediction: {line}." for line in receipts["predict"]["result"].get("warnings", [])]
     if cells == 0:
         found.append(
             "No cell was found. Look at the boundary map, then at threshold, min_size and background."

@@ -11,7 +11,7 @@ import pytest
 from cellflow.core.errors import BadInput, BlocksFailed
 from cellflow.core.grid import Grid
 from cellflow.engine.blockwise import map_blocks
-from cellflow.engine.cluster import SerialExecutor, executor
+from cellflow.engine.cluster import Crew, SerialExecutor, executor
 from cellflow.engine.journal import Journal
 
 GRID = Grid((8, 8, 24), (8, 8, 2))  # 12 blocks
@@ -159,7 +159,7 @@ def test_a_killed_worker_is_replaced_and_its_block_done_again(dask_pool, folder,
 def test_a_block_that_kills_every_worker_does_not_stop_the_others(folder, journal):
     task = Square(folder, ((5, ALWAYS),), None)
     with (
-        executor(2) as pool,
+        executor(Crew(2)) as pool,
         pytest.raises(BlocksFailed, match=r"1 of 12 blocks failed, first block 5: KilledWorker"),
     ):
         map_blocks(task, GRID, pool, journal(), "x")
@@ -197,7 +197,7 @@ def test_a_stranger_without_the_certificate_is_turned_away(dask_pool):
 
 
 def test_one_worker_is_this_process():
-    with executor(1) as pool:
+    with executor(Crew(1)) as pool:
         assert pool.submit(os.getpid).result() == os.getpid()
 
 

@@ -129,6 +129,7 @@ def test_loaders_change_nothing(straight, tmp_path):
         {"precision": "bfloat16"},
         {"targets": (BoundaryTarget(sigma=2),)},
         {"targets": (BoundaryTarget(threshold=0.3),)},
+        {"targets": (BoundaryTarget(threshold=None),)},
         {"targets": (BoundaryTarget(weight=2),)},
     ],
     ids=str,

@@ -36,12 +36,26 @@ def test_thick_boundaries_are_those_of_scikit_image(rng):
 
 def test_boundaries_are_smoothed_and_cut_as_in_the_thesis():
     thick = find_boundaries(labels_of(), connectivity=2, mode="thick").astype(np.float32)
-    expected = gaussian_filter(thick, 1.0, truncate=3)
+    expected = gaussian_filter(thick, [1 / step for step in PITCH], truncate=3)
     values, known = BoundaryTarget().maps({"truth": labels_of()}, PITCH, Boundary())
     sure = np.abs(expected - 0.5) > 1e-4
     assert known.all()
     assert np.array_equal(values[0][sure], (expected >= 0.5)[sure])
     assert 0.2 < values.mean() < 0.8
+
+
+def test_a_boundary_that_is_not_cut_is_highest_beside_the_other_cell():
+    labels = np.ones((9, 12, 12), np.int32)
+    labels[..., 6:] = 2
+    soft = BoundaryTarget(sigma=0.7, threshold=None)
+    values, _ = soft.maps({"truth": labels}, PITCH, Boundary())
+    middle = values[0, 4, 6]
+    assert np.array_equal(middle, middle[::-1])
+    assert (np.diff(middle[:6]) >= 0).all()
+    assert 0.5 < middle[5] < 1
+    assert 0 < middle[4] < 0.5
+    cut, _ = BoundaryTarget(sigma=0.7).maps({"truth": labels}, PITCH, Boundary())
+    assert set(np.unique(cut)) == {0, 1}
 
 
 def test_affinities_are_those_of_the_package():

@@ -3,7 +3,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from cellflow.core.phantom import Phantom, phantom_block
-from cellflow.stages.predict import Direct, Membrane, Params, Predictor, predict_block
+from cellflow.stages.predict import Direct, Membrane, Predictor, predict_block
 
 CUBE = (1.0, 1.0, 1.0)
 FLAT = (0.5, 0.25, 0.25)
@@ -60,7 +60,7 @@ def test_a_higher_level_and_contrast_lower_every_probability(tissue):
     "predictor", [Membrane(window=5.0), Membrane(sigmas=(2.0,), dark=True), Direct(smoothing=1.5)]
 )
 def test_a_block_with_its_halo_has_the_bits_of_the_whole(tissue, predictor):
-    values, p = tissue[0], Params(predictor=predictor)
+    values, p = tissue[0], predictor
     whole = predict_block(values, ZERO, ONE, p, FLAT)
     halo = predictor.halo(FLAT)
     for start in (0, 20, 36):
@@ -78,15 +78,15 @@ def test_a_block_with_its_halo_has_the_bits_of_the_whole(tissue, predictor):
 def test_a_constant_image_has_no_boundaries(predictor, shape):
     flat = np.full(shape, 200, np.uint16)
     offset = np.full((1, 1, 1), 200, np.float32)
-    assert not predict_block(flat, offset, ONE, Params(predictor=predictor), CUBE).any()
-    raised = predict_block(flat, offset - 1, ONE, Params(predictor=predictor), CUBE)
+    assert not predict_block(flat, offset, ONE, predictor, CUBE).any()
+    raised = predict_block(flat, offset - 1, ONE, predictor, CUBE)
     assert raised.max() == (255 if isinstance(predictor, Direct) else 0)
 
 
 def test_offset_and_scale_may_differ_between_slices():
     raw = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
     offset, scale = (np.array(v, np.float32).reshape(2, 1, 1) for v in ([0, 12], [12, 24]))
-    found = predict_block(raw, offset, scale, Params(predictor=Direct()), CUBE)
+    found = predict_block(raw, offset, scale, Direct(), CUBE)
     assert found[0].max() == round(255 * 11 / 12)
     assert found[1].max() == round(255 * 11 / 24)
 

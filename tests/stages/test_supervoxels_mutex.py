@@ -6,7 +6,6 @@ from conftest import cut
 from test_affinities_start import Started
 
 from cellflow.core.affinities import affinities, silenced
-from cellflow.core.errors import BadInput
 from cellflow.stages import supervoxels
 from cellflow.stages.supervoxels import mutex
 
@@ -123,12 +122,3 @@ def test_ties_by_the_order_of_arrival_are_caught(tmp_path, noisy, monkeypatch):
 def test_what_does_nothing_beside_mutex_is_refused():
     with pytest.raises(ValueError, match="threshold, min_size would do nothing beside mutex"):
         supervoxels.Params(mutex={}, threshold=0.3, min_size=3)
-
-
-def test_mutex_without_affinities_is_refused_before_anything_runs():
-    from cellflow.config import Config
-    from cellflow.core.schema import checked
-
-    content = {"results": "r", "samples": {"a": {"phantom": {}}}, "stages": {"supervoxels": {"mutex": {}}}}
-    with pytest.raises(BadInput, match=r"samples\.a starts without"):
-        checked(Config, content, "x")

@@ -1,17 +1,13 @@
-import logging
 import sys
 from pathlib import Path
 from shlex import quote
 
 from snakemake.exceptions import WorkflowError
-from snakemake.logging import LogEvent, logger
-from snakemake.settings.enums import Quietness
 
 from cellflow.config import from_mapping
 from cellflow.core.errors import BadInput
 from cellflow.engine import lock
-from cellflow.plan import check, planned
-from cellflow.summary import outcome
+from cellflow.stages import predict
 
 if not config:
     raise WorkflowError("no configuration: add --profile profiles/local or --configfile FILE")
@@ -28,34 +24,6 @@ if not workflow.output_settings.dryrun and not lock.is_held(Path(RESULTS) / ".lo
 
 wildcard_constraints:
     sample="|".join(CONFIG.samples),
-
-
-onstart:
-    # Here and not above: a dry run neither needs the folder to itself nor room for the results.
-    try:
-        lock.hold(Path(RESULTS) / ".locks" / "run", f"results folder {RESULTS}")
-        check(planned(CONFIG), CONFIG, workflow.cores or 1)
-    except BadInput as error:
-        raise WorkflowError(str(error)) from None
-    if Quietness.RULES in workflow.output_settings.quiet:
-        for handler in logger.handlers:
-            if not isinstance(handler, logging.FileHandler):
-                handler.addFilter(worth_a_line)
-
-
-onsuccess:
-    print(outcome(map(CONFIG.folder, CONFIG.samples)))
-
-
-onerror:
-    print(outcome(map(CONFIG.folder, CONFIG.samples)))
-
-
-def worth_a_line(record):
-    """Of what Snakemake says while stages run: how many are done, warnings, errors that no stage explains."""
-    if getattr(record, "exception", None) == "RuleException":
-        return False  # the whole command again; the stage has said what was wrong
-    return record.levelno > logging.INFO or getattr(record, "event", None) == LogEvent.PROGRESS
 
 
 def job(stage):

@@ -17,6 +17,22 @@ def boundaries_and_mask(wildcards):
     return boundaries(wildcards) + ([receipt("ingest-mask").format(**wildcards)] if masked else [])
 
 
+def before_prediction(wildcards):
+    """Statistics, and for a network the mask: it is not asked about anything else."""
+    masked = CONFIG.stages.network and "mask" in CONFIG.sources(wildcards.sample)
+    return [receipt(s).format(**wildcards) for s in ["normalise"] + ["ingest-mask"] * masked]
+
+
+def model_files(wildcards):
+    """A file of weights whose age tells whether to predict again."""
+    return [str(file) for file in predict.model_files(CONFIG.stages.predict) if file.is_file()]
+
+
+def prediction_workers(wildcards):
+    """A network has more tasks than blocks. GPUs are asked for in a profile: set-resources: predict: gpu=1."""
+    return (workflow.cores or 1) if CONFIG.stages.network else workers(wildcards)
+
+
 def nuclei_volume(wildcards):
     """Where nuclei are: labels, or a probability map."""
     roles = CONFIG.sources(wildcards.sample)
@@ -38,16 +54,17 @@ def decided(wildcards):
 
 rule predict:
     input:
-        receipt("normalise"),
+        model_files,
+        receipts=before_prediction,
     output:
         receipt("predict"),
     log:
         f"{RESULTS}/{{sample}}/logs/predict.log",
-    threads: workers
+    threads: prediction_workers
     params:
         job=job("predict"),
     shell:
-        command("predict")
+        command("predict", after="{input.receipts:q}")
 
 
 rule supervoxels:

@@ -34,8 +34,7 @@ def grow_trees(altitude: U32, voxels: I32, undecided: NDArray[np.bool_], *, plan
     steps = np.array([-z, -y, -1, z, y, 1, 0, 0])
     if undecided.any():
         _stay_in_piece(flat, ways, steps)
-    piece: I64 = _plant(flat, ways, steps, undecided.size - 1)
-    _climb(flat, ways, steps)
+    piece: I64 = _grow(flat, ways, steps, undecided.size - 1)
     return piece
 
 
@@ -80,41 +79,36 @@ def _stay_in_piece(voxels: I32, directions: U8, steps: I64) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _plant(trees: I32, directions: U8, steps: I64, count: int) -> I64:
-    """Number the roots; of two voxels that point to each other the first is one. Their pieces."""
+def _grow(trees: I32, directions: U8, steps: I64, count: int) -> I64:
+    """Give every voxel the tree that its way down ends in; the undecided pieces of the trees.
+
+    Every way is followed as far as the first voxel that has a tree, and that tree written along it. Of two
+    voxels that point to each other the one that is reached first is the root.
+    """
     piece = np.zeros(max(1024, 2 * count), np.int64)
-    for i in range(trees.size):
-        if trees[i] > 0:
-            continue
-        code = directions[i]
-        ahead = i + steps[code]
-        if trees[ahead] > 0:  # labels run along with the scan where they can
-            trees[i] = trees[ahead]
-        elif code == HERE or (3 <= code < ABSENT and directions[ahead] == code - 3):
-            count += 1
-            if count == piece.size:
-                piece = np.concatenate((piece, np.zeros_like(piece)))
-            piece[count] = -1 - trees[i] if trees[i] < 0 else 0
-            trees[i] = count
-    return piece[: count + 1]
-
-
-@numba.njit(cache=True, nogil=True)
-def _climb(trees: I32, directions: U8, steps: I64) -> None:
-    """Give every voxel the tree that its way down ends in."""
-    for i in range(trees.size - 1, -1, -1):
-        ahead, own = trees[i + steps[directions[i]]], trees[i]
-        trees[i] = ahead if (own <= 0) & (ahead > 0) else own
     for start in range(trees.size):
         if trees[start] > 0 or directions[start] == ABSENT:
             continue
         voxel = start
-        while trees[voxel] <= 0:
-            voxel += steps[directions[voxel]]
-        tree, voxel = trees[voxel], start
+        while True:
+            code = directions[voxel]
+            ahead = voxel + steps[code]
+            if trees[ahead] > 0:
+                tree = trees[ahead]
+                break
+            if code == HERE or directions[ahead] == (code + 3 if code < 3 else code - 3):
+                count += 1
+                if count == piece.size:
+                    piece = np.concatenate((piece, np.zeros_like(piece)))
+                piece[count] = -1 - trees[voxel] if trees[voxel] < 0 else 0
+                tree = trees[voxel] = count
+                break
+            voxel = ahead
+        voxel = start
         while trees[voxel] <= 0:
             trees[voxel] = tree
             voxel += steps[directions[voxel]]
+    return piece[: count + 1]
 
 
 @numba.njit(cache=True, nogil=True)

@@ -36,13 +36,17 @@ class _Target(Schema):
 
 
 class BoundaryTarget(_Target):
-    """Boundaries between cells, and of cells with background: two voxels thick, smoothed, cut again."""
+    """Boundaries between cells, and of cells with background: two voxels thick, smoothed, cut again or not.
+
+    Cut, it is the target of PlantSeg (Wolny et al. 2020). Small cells lose much of themselves to two voxels:
+    for them a smoothed target that is not cut is better, as it is highest where one cell meets the other.
+    """
 
     name: Literal["boundary"] = "boundary"
     sigma: float = Field(1.0, ge=0, le=10)
-    """Smoothing of the thick boundary, in voxels; 0: none. Rounds its corners."""
-    threshold: float = Field(0.5, gt=0, lt=1)
-    """Where the smoothed boundary is cut. Lower: thicker."""
+    """Smoothing of the thick boundary, in units of the finest voxel; 0: none. Rounds its corners."""
+    threshold: float | None = Field(0.5, gt=0, lt=1)
+    """Where the smoothed boundary is cut. Lower: thicker. `null`: not at all."""
     head: str = "boundary"
     """The head that learns it."""
 
@@ -50,9 +54,9 @@ class BoundaryTarget(_Target):
         """Voxels beyond a patch that matter to it."""
         return 1 + smoothing_radius(self.sigma)
 
-    def maps(self, labels: Mapping[str, Labels], _pitch: Voxel3, _head: Head) -> Maps:
-        """1 on boundaries; unknown next to ignored voxels."""
-        return _boundary(labels["truth"], self.sigma, self.threshold)
+    def maps(self, labels: Mapping[str, Labels], pitch: Voxel3, _head: Head) -> Maps:
+        """1 on boundaries, or towards them if not cut; unknown next to ignored voxels."""
+        return _boundary(labels["truth"], self.sigma, pitch, self.threshold)
 
 
 class AffinityTarget(_Target):
@@ -131,13 +135,13 @@ class NucleiTarget(_Target):
         """That of their boundary."""
         return 1 + smoothing_radius(1.0)
 
-    def maps(self, labels: Mapping[str, Labels], _pitch: Voxel3, head: Head) -> Maps:
+    def maps(self, labels: Mapping[str, Labels], pitch: Voxel3, head: Head) -> Maps:
         """1 in nuclei; then 1 on their boundaries."""
         nuclei = labels["nuclei"]
         values, known = (nuclei > 0).astype(np.float32)[None], (nuclei != IGNORED)[None]
         if head.channels == 1:
             return values, known
-        edge, edge_known = _boundary(nuclei, 1.0, 0.5)
+        edge, edge_known = _boundary(nuclei, 1.0, pitch, 0.5)
         return np.concatenate([values, edge]), np.concatenate([known, edge_known])
 
 
@@ -153,11 +157,13 @@ def margin(targets: tuple[Target, ...], pitch: Voxel3, *, flat: bool) -> Triple:
     return (0 if flat else widest, widest, widest)
 
 
-def _boundary(labels: Labels, sigma: float, threshold: float) -> Maps:
+def _boundary(labels: Labels, sigma: float, pitch: Voxel3, threshold: float | None) -> Maps:
     thick = thick_boundary(labels).astype(np.float32)
     if sigma:
-        smooth(thick, (sigma, sigma, sigma) if len(labels) > 1 else (0.0, sigma, sigma))
-        thick = (thick >= threshold).astype(np.float32)
+        z, y, x = (sigma / step for step in pitch)
+        smooth(thick, (z if len(labels) > 1 else 0.0, y, x))
+        if threshold is not None:
+            thick = (thick >= threshold).astype(np.float32)
     known = labels != IGNORED
     if not known.all():
         # Two voxels: one for the pairs, one for the smoothing. More would leave nothing of sparse labels.

@@ -93,8 +93,9 @@ class Solved:
 
 def run_mutex(context: Context, mutex: Mutex) -> tuple[int, list[dict[str, Any]]]:
     """Write `supervoxels`; their number, and the parts with the checksums."""
-    offsets = tuple((z, y, x) for z, y, x in context.result("affinities")["offsets"])
-    files = (context.file("affinities", str(k)) for k in range(len(offsets)))
+    (stage,) = {"affinities", "predict"} & set(context.job.after)
+    offsets = tuple((z, y, x) for z, y, x in context.result(stage)["offsets"])
+    files = (context.file(stage, str(k)) for k in range(len(offsets)))
     mask = context.volume("mask") if "ingest-mask" in context.job.after else None
     channels = Channels(tuple(map(open_read, files)), offsets, mask)
     like, folder = context.fitted(), context.scratch("mutex")

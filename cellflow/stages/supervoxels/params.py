@@ -37,7 +37,7 @@ class Params(Schema):
 
     mutex: Mutex | None = None
     """Cut affinities by a mutex watershed of all voxels instead: `mutex: {strides: [2, 4, 4]}`. For samples
-    that start from affinities; nothing else here applies to it."""
+    that start from affinities, or whose network predicts them; nothing else here applies to it."""
 
     threshold: float = Field(0.4, ge=0, le=1)
     """Voxels with at least this boundary probability are boundary. Higher: fewer boundaries, so larger

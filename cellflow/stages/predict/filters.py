@@ -1,7 +1,6 @@
-"""Turn raw intensities into a boundary map: uint8, 255 where a membrane is sure.
+"""Predictors without training: called on one normalised block (float32, z, y, x) with real voxels around it.
 
-A *predictor* is its parameters, and it is called on one normalised block (float32, z, y, x) with real
-voxels around it; it says how many it needs. A new one is a class in `Predictor`.
+Each says how many voxels it needs around a block, and gives boundary probabilities.
 """
 
 from functools import partial
@@ -90,28 +89,21 @@ class Direct(Schema):
         return np.clip(smooth(found, (z, y, x)), 0, 1, out=found)
 
 
-Predictor = Annotated[Membrane | Direct, Field(discriminator="name")]
-
-
-class Params(Schema):
-    """Where boundaries come from."""
-
-    predictor: Predictor = Membrane()
-    """`membrane`: bright sheets, by a filter. `none`: the raw channel is the boundary signal."""
+Filter = Membrane | Direct
 
 
 def predict_block(
-    values: NDArray[Any], offset: NDArray[np.float32], scale: NDArray[np.float32], p: Params, voxel_um: Voxel
+    values: NDArray[Any], offset: NDArray[np.float32], scale: NDArray[np.float32], p: Filter, voxel_um: Voxel
 ) -> NDArray[np.uint8]:
     """Boundary probability * 255 of a block with its halo; offset and scale broadcast along z."""
     normalised = (values.astype(np.float32) - offset) / scale
-    probability = p.predictor(normalised, voxel_um)
+    probability = p(normalised, voxel_um)
     return np.rint(probability * 255).astype(np.uint8)
 
 
-def demand(like: Fitted, dtype: DTypeLike, p: Params, voxel_um: Voxel) -> Demand:
+def filter_demand(like: Fitted, dtype: DTypeLike, p: Filter, voxel_um: Voxel) -> Demand:
     """40 B a voxel of the block with its halo beside raw; disk for a byte a voxel and the pyramid."""
-    grid = like.grid(p.predictor.halo(voxel_um))
+    grid = like.grid(p.halo(voxel_um))
     voxels = int(np.prod(grid.largest_outer))
     return Demand(
         tasks=len(grid),
@@ -120,7 +112,7 @@ def demand(like: Fitted, dtype: DTypeLike, p: Params, voxel_um: Voxel) -> Demand
     )
 
 
-def run(context: Context, p: Params) -> dict[str, Any]:
+def run_filter(context: Context, p: Filter) -> dict[str, Any]:
     """Write `boundaries` and its pyramid."""
     statistics = context.result("normalise")
     voxel_um = context.voxel_um()
@@ -135,7 +127,7 @@ def run(context: Context, p: Params) -> dict[str, Any]:
         offset=np.array(statistics["offset"], np.float32).reshape(-1, 1, 1),
         scale=np.array(statistics["scale"], np.float32).reshape(-1, 1, 1),
     )
-    parts = context.map("blocks", task, like.grid(p.predictor.halo(voxel_um)))
+    parts = context.map("blocks", task, like.grid(p.halo(voxel_um)))
     context.pyramid("boundaries", voxel_um)
     mean = sum(part["sum"] for part in parts) / 255 / np.prod(like.shape)
     return {"mean": round(float(mean), 6), "checksum": store.checksum(parts)}
@@ -145,7 +137,7 @@ def _task(  # noqa: PLR0913, PLR0917 - bound by `run`
     block: Block,
     raw: Array,
     target: Array,
-    p: Params,
+    p: Filter,
     voxel_um: Voxel,
     offset: NDArray[np.float32],
     scale: NDArray[np.float32],

@@ -1,0 +1,86 @@
+"""Turn raw intensities into a boundary map: uint8, 255 where a membrane is sure.
+
+A *predictor* is its parameters: a filter (`filters`), called block by block, or a trained network
+(`network`), called tile by tile (`tiled`), which may predict affinities, foreground and nuclei as well.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from numpy.typing import DTypeLike
+from pydantic import Field
+
+from cellflow.core.grid import Triple
+from cellflow.core.schema import Schema
+from cellflow.engine.cluster import Crew
+from cellflow.engine.formats import fingerprint
+from cellflow.engine.stage import Context, Job, Voxel
+from cellflow.engine.store import Demand, Fitted
+from cellflow.networks.sources import listed
+from cellflow.networks.sources.trained import described
+from cellflow.networks.spec import URL
+from cellflow.stages.predict.filters import Direct, Membrane, filter_demand, predict_block, run_filter
+from cellflow.stages.predict.need import network_crew, network_demand
+from cellflow.stages.predict.network import Network, facts_of
+from cellflow.stages.predict.tiled import run_network
+
+__all__ = ["Direct", "Membrane", "Network", "Params", "Predictor", "predict_block", "run"]
+
+PRIVATE = tuple(f"predictor.{name}" for name in ("model", "device", "batch", "compile", "memory_gb"))
+"""The receipt has the digest of the model, not its place, and nothing that only makes it faster."""
+
+Predictor = Annotated[Membrane | Direct | Network, Field(discriminator="name")]
+
+
+class Params(Schema):
+    """Where boundaries come from."""
+
+    predictor: Predictor = Membrane()
+    """`membrane`: bright sheets, by a filter. `none`: the raw channel is the boundary signal. `network`: what
+    a trained network says."""
+
+
+def model_files(p: Params) -> list[Path]:
+    """The file or folder of the user's that the parameters name, and the description beside it."""
+    if not isinstance(p.predictor, Network) or not (model := Path(p.predictor.model)).exists():
+        return []  # one that comes with cellflow changes with its version
+    beside = described(model) if model.is_file() else None
+    return [model, *([beside] if beside else [])]
+
+
+def is_here(p: Params) -> bool:
+    """Whether nothing has to be downloaded to know what is predicted."""
+    if not isinstance(p.predictor, Network):
+        return True
+    entry = listed().get(p.predictor.model)
+    return not p.predictor.model.startswith(URL) if entry is None else entry.here is not None
+
+
+def stamp(p: Params) -> str:
+    """Size and age of the model's files: if they change while a run is stopped, the run starts afresh."""
+    return " ".join(map(fingerprint, model_files(p)))
+
+
+def offsets_of(p: Params) -> tuple[Triple, ...]:
+    """Of the affinities that will be predicted; none of a filter. Raises `BadInput` for a bad model."""
+    return facts_of(p.predictor).outputs.offsets if isinstance(p.predictor, Network) else ()
+
+
+def crew(job: Job, workers: int) -> Crew:
+    """Who works; at once one line for a GPU that is not there."""
+    p: Any = job.params
+    return network_crew(job, p.predictor, workers) if isinstance(p.predictor, Network) else Crew(workers)
+
+
+def demand(like: Fitted, dtype: DTypeLike, p: Params, voxel_um: Voxel) -> Demand:
+    """That of the predictor. Raises `BadInput` for a bad model."""
+    if isinstance(p.predictor, Network):
+        return network_demand(like, dtype, p.predictor)
+    return filter_demand(like, dtype, p.predictor, voxel_um)
+
+
+def run(context: Context, p: Params) -> dict[str, Any]:
+    """Write `boundaries` and its pyramid, and what else the predictor makes."""
+    if isinstance(p.predictor, Network):
+        return run_network(context, p.predictor)
+    return run_filter(context, p.predictor)
