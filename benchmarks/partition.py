@@ -36,7 +36,7 @@ from cellflow.core.graphs import Graph, cut_edges
 from cellflow.solvers import Solver
 
 BETAS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-MORE: dict[str, list[dict[str, Any]]] = {"multicut": [{"iterations": 0}]}
+MORE: dict[str, list[dict[str, Any]]] = {"multicut": [{"proposals": 0}, {"proposals": 8}]}
 """Parameters worth a row, beside the defaults and every value of a choice."""
 WIDTHS = {"M edges/s": 10, "CPU s": 9, "B/edge": 8, "energy": 16, "error": 8, "split": 8, "merge": 8}
 HEAD = "".join(f"{name:>{width}}" for name, width in WIDTHS.items()) + f"{'segments':>10}"

@@ -1,9 +1,10 @@
 """The supervoxel stage with one and with two workers, exact and independent, storage included.
 
-    .venv/bin/python benchmarks/pipeline.py --size 512    # makes the volume
-    .venv/bin/python benchmarks/workers.py --size 512
+    .venv/bin/python benchmarks/workers.py --size 1024
 
-Seconds of the blocks' passes alone, from the journal, and of the whole stage with the start of its workers.
+A phantom boundary map of 512^3, mirrored until it fills the size. Wall seconds of the whole stage, with the
+start of its workers, and of the blocks' passes summed over workers, from the journal; the best of `--repeat`.
+Wants a machine with nothing else to do, and 10 GB of disk at 1024^3.
 """
 
 import argparse
@@ -13,28 +14,72 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+import zarr
 
 os.environ.update(OMP_NUM_THREADS="1")
 
 FOLDER = Path("results/benchmark")
+PIECE = 512
 
 
 def main() -> None:
-    """Run the stage four times and print the table."""
+    """Run the stage with one and two workers, and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--block", type=int, default=128, help="voxels a side of a block")
+    parser.add_argument("--size", type=int, default=1024, help="voxels a side")
+    parser.add_argument("--block", type=int, default=256, help="voxels a side of a block")
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--modes", nargs="+", default=["exact", "independent"])
     chosen = parser.parse_args()
-    made = FOLDER / f"run-{chosen.size}" / "phantom"
-    print(f"{'mode':14}{'workers':>8}{'stage s':>9}{'work s':>9}{'Mvox/s':>9}")
-    for mode in ("exact", "independent"):
+    made = ingested(chosen.size)
+    print(f"{'mode':14}{'workers':>8}{'stage s':>9}{'work s':>9}{'Mvox/s':>9}{'times':>7}")
+    for mode in chosen.modes:
+        alone = 0.0
         for workers in (1, 2):
-            usage = run(made, mode, workers, chosen.block)
+            runs = [run(made, mode, workers, chosen.block) for _ in range(chosen.repeat)]
+            usage = min(runs, key=lambda one: one["seconds"])
+            alone = alone or usage["seconds"]
+            row = f"{mode:14}{workers:>8}{usage['seconds']:>9.1f}{usage['worker_seconds']:>9.1f}"
             speed = chosen.size**3 / 1e6 / usage["seconds"]
-            row = f"{mode:14}{workers:>8}{usage['seconds']:>9.1f}{usage['worker_seconds']:>9.1f}{speed:>9.1f}"
-            print(row)
+            print(f"{row}{speed:>9.1f}{alone / usage['seconds']:>7.2f}", flush=True)
+
+
+def ingested(size: int) -> Path:
+    """A sample with nothing but its boundary map."""
+    results, source = FOLDER / f"workers-{size}", FOLDER / f"tiled-{size}.zarr"
+    if not (results / "phantom" / "ingest-boundaries.json").exists():
+        tile(phantom(), size, source)
+        sample = {"boundaries": {"path": str(source), "voxel_size_um": [0.25] * 3}}
+        config = FOLDER / f"workers-{size}.yaml"
+        config.write_text(yaml.safe_dump({"results": str(results), "samples": {"phantom": sample}}))
+        command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", "--configfile", config]
+        subprocess.run([*command, "--until", "ingest"], check=True)
+        shutil.rmtree(source)
+    return results / "phantom"
+
+
+def phantom() -> Any:  # noqa: ANN401
+    """A boundary map of `PIECE` voxels a side."""
+    folder = FOLDER / f"phantom-{PIECE}"
+    if not (folder / "phantom.json").exists():
+        command = [sys.executable, "-m", "cellflow", "phantom", folder, "--shape", *[str(PIECE)] * 3]
+        subprocess.run([*command, "--seed", "7"], check=True)
+    return zarr.open_array(folder / "phantom" / "boundaries", mode="r")
+
+
+def tile(piece: Any, size: int, target: Path) -> None:  # noqa: ANN401
+    """Write a Zarr array of the piece, mirrored at its faces, a slab at a time."""
+    mirrored = np.pad(np.arange(PIECE), (0, max(0, size - PIECE)), mode="symmetric")[:size]
+    out = zarr.create_array(target, shape=(size,) * 3, chunks=(64,) * 3, dtype="u1", overwrite=True)
+    for z in range(0, size, 64):
+        planes = mirrored[z : z + 64]
+        slab = piece[planes.min() : planes.max() + 1]
+        out[z : z + 64] = slab[planes - planes.min()][:, mirrored][:, :, mirrored]
 
 
 def run(made: Path, mode: str, workers: int, block: int) -> dict[str, float]:
@@ -43,7 +88,7 @@ def run(made: Path, mode: str, workers: int, block: int) -> dict[str, float]:
 
     folder = FOLDER / "workers" / "phantom"
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(made, folder, ignore=shutil.ignore_patterns("raw", "labels", "boundaries", "*.html"))
+    shutil.copytree(made, folder, ignore=shutil.ignore_patterns("boundaries"))
     image = folder / "phantom.ome.zarr" / "boundaries"
     image.symlink_to((made / "phantom.ome.zarr" / "boundaries").resolve())
     job = {
@@ -51,7 +96,7 @@ def run(made: Path, mode: str, workers: int, block: int) -> dict[str, float]:
         "storage": {"block": [block] * 3, "chunk": [64, 64, 64]},
     }
     command = [sys.executable, "-m", "cellflow", "run", "supervoxels", str(folder)]
-    command += [str(folder / "ingest-raw.json"), str(folder / "ingest-boundaries.json")]
+    command += [str(folder / "ingest-boundaries.json")]
     command += ["--job", json.dumps(job), "--workers", str(workers), "--log", str(folder / "log")]
     subprocess.run(command, check=True)
     found: dict[str, float] = json.loads((folder / "usage" / "supervoxels.json").read_text())

@@ -36,7 +36,7 @@ Examples:
 
 \b
 A model is one of
-  a name        of `cellflow models list`: PlantSeg's networks, downloaded once
+  a name        of `cellflow models list`: ours, and PlantSeg's networks, which are downloaded once
   a file        weights that torch saved, with config_train.yml or NAME.yaml beside it
   a folder      of pytorch-3dunet or PlantSeg (best_checkpoint.pytorch, config_train.yml)
   a package     of BioImage.IO, folder or zip, with weights for PyTorch
@@ -57,11 +57,18 @@ def models() -> None:
 def list_() -> None:
     """List the models that go by a name, and which of them are on this machine already.
 
-    All are PlantSeg's, published on Zenodo. Take one whose voxel size is near that of your volume.
+    The first come with cellflow and are small; all others are PlantSeg's, published on Zenodo. Take one whose
+    voxel size is near that of your volume.
     """
-    from cellflow.networks.sources import listed
+    from cellflow.networks.sources import find, listed, shipped
+    from cellflow.networks.spec import ModelSpec
 
     rows: list[tuple[str, ...]] = [("name", "axes", "predicts", "voxel z y x (um)", "here", "from")]
+    for name in shipped():
+        found = find(ModelSpec(model=name))
+        heads = ", ".join(head.name for head in found.architecture.heads)
+        voxel = " ".join(f"{size:g}" for size in found.voxel_size_um or ())
+        rows.append((name, f"{found.architecture.dims}D", heads, voxel, "yes", "cellflow"))
     for name, entry in listed().items():
         record = "zenodo " + entry.url.split("/files/")[0].rpartition("/")[2]
         voxel = " ".join(f"{size:g}" for size in entry.voxel_size_um)

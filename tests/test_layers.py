@@ -45,7 +45,7 @@ OWNERS = {
     "bioimageio": ("cellflow/networks/sources/package.py",),
     "loguru": ("cellflow/networks/sources/package.py",),
     "urllib": ("cellflow/networks/sources/download.py",),
-    "bioimage_cpp": ("cellflow/core", "cellflow/solvers"),
+    "bioimage_cpp": (),
     "snakemake": (),
     "click": tuple(f"cellflow/{name}.py" for name in ("cli", "manual", "models", "phantom", "train")),
     "yaml": ("cellflow/config.py", "cellflow/phantom.py", "cellflow/manual.py", "cellflow/networks/sources"),

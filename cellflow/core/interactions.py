@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from cellflow.core.costs import signed_weights
+from cellflow.core.costs import multicut_costs, signed_weights
 from cellflow.core.errors import BadInput
 from cellflow.core.graphs import Graph
 from cellflow.core.linkage import (
@@ -31,12 +31,15 @@ from cellflow.core.linkage import (
 )
 
 I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Scalar = TypeVar("Scalar", bound=np.generic)
 Columns = tuple[I64, I64, I64, Flags, Flags]
 
 SCALE = 2.0**24
 """The weight of a voxel pair that attracts with all it has: probabilities have steps of 6e-8."""
+COST_SCALE = 2.0**20
+"""The weight of a voxel pair that costs 1 to cut: costs reach 7 and more, and sums grow large."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +102,23 @@ def of_graph(
     further = graph.long_range or Graph(graph.n_nodes, np.empty((0, 2), np.int64), np.empty(0), np.empty(0))
     numbers = np.arange(len(graph.edges) + len(further.edges))
     near, far = ranks or (numbers[: len(graph.edges)], numbers[len(graph.edges) :])
-    found = _rows(graph, beta, linkage, near, local=True)
-    return merged([found, _rows(further, beta, linkage, far, local=False)], linkage) if far.size else found
+    sized = linkage in ("mean", "sum")
+    found = _rows(graph, signed_weights(graph.boundary, beta) * SCALE, near, sized=sized, local=True)
+    if not far.size:
+        return found
+    more = _rows(further, signed_weights(further.boundary, beta) * SCALE, far, sized=sized, local=False)
+    return merged([found, more], linkage)
+
+
+def of_costs(graph: Graph, beta: float, rank: I64 | None = None, *, sized: bool) -> Interactions:
+    """What it costs to cut the edges of a graph (`multicut_costs`), in steps of 2^-20, for the linkage sum.
+
+    Multiplied by the size (rounded, at least 1) if `sized`. Long-range pairs are left out. `rank` are the
+    numbers of the edges in a larger graph that this one is a part of.
+    """
+    numbers = np.arange(len(graph.edges)) if rank is None else rank
+    costs = multicut_costs(graph.boundary, beta) * COST_SCALE
+    return _rows(graph, costs, numbers, sized=sized, local=True)
 
 
 def merged(parts: Sequence[Interactions], linkage: Linkage) -> Interactions:
@@ -148,9 +166,9 @@ def joined(edges: I64, columns: Columns, linkage: Linkage) -> Interactions:
     return Interactions(pairs if ids is None else ids[pairs], *found)
 
 
-def _rows(graph: Graph, beta: float, linkage: Linkage, rank: I64, *, local: bool) -> Interactions:
-    attraction = np.rint(signed_weights(graph.boundary, beta) * SCALE)
-    size = np.maximum(np.rint(graph.sizes), 1) if linkage in ("mean", "sum") else np.ones(len(attraction))
+def _rows(graph: Graph, attraction: F64, rank: I64, *, sized: bool, local: bool) -> Interactions:
+    attraction = np.rint(attraction)
+    size = np.maximum(np.rint(graph.sizes), 1) if sized else np.ones(len(attraction))
     weight = attraction * size
     # In doubles, before anything can wrap around; the exact sums are looked at again.
     if np.abs(weight).sum() >= LARGEST_WEIGHT or size.sum() >= LARGEST_SIZE:

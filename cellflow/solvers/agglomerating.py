@@ -1,17 +1,8 @@
-"""What solvers have in common that merge segments pair by pair: the steps of a graph that comes in parts.
+"""What solvers have in common that merge segments pair by pair."""
 
-1. `resolved` makes numbers of quantiles, by the sum of the histograms of all parts.
-2. `interactions` of each part: all rows that touch its nodes.
-3. `reduce` each part with the nodes of all others frozen.
-4. `contracted` rows of each part, by the labels of all; each row taken from one part only.
-5. `merged` rows of several parts: a larger part. From 3 again; at last without frozen nodes.
-
-A graph at once takes the same steps, with one part.
-"""
-
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +12,8 @@ from cellflow.core.agglomeration import Agglomeration, agglomerate
 from cellflow.core.graphs import Graph, Partition, partition
 from cellflow.core.interactions import Interactions
 from cellflow.core.linkage import Linkage
-from cellflow.core.schema import Schema
-from cellflow.core.thresholds import Statistics, statistics
+from cellflow.core.thresholds import statistics
+from cellflow.solvers.stepwise import Stepwise
 
 I64 = NDArray[np.int64]
 
@@ -35,22 +26,13 @@ class Rule(NamedTuple):
     cannot_link: bool = False
 
 
-class Agglomerating(Schema, ABC):
+class Agglomerating(Stepwise):
     """A solver that merges pairs of segments, and can do so in the parts of a graph."""
-
-    @abstractmethod
-    def resolved(self, seen: Statistics) -> Self:
-        """The solver with a number where it has a quantile of the edges."""
 
     @property
     @abstractmethod
     def rule(self) -> Rule:
         """How a resolved solver agglomerates; `BadInput` if it still has a quantile."""
-
-    @property
-    @abstractmethod
-    def facts(self) -> dict[str, float]:
-        """What the receipt says of a resolved solver."""
 
     @property
     def combination(self) -> Linkage:
@@ -64,11 +46,7 @@ class Agglomerating(Schema, ABC):
     def reduce(
         self, n_nodes: int, rows: Interactions, frozen: NDArray[np.bool_] | None = None
     ) -> Agglomeration:
-        """All merges, or those that are certain while the nodes of other parts are frozen.
-
-        The rows that come back, not those that went in, go on to `contracted`: of a part they may be
-        forbidden by now.
-        """
+        """As `Stepwise` says, and exactly: parts and the whole give the same, but for the linkage sum."""
         rule = self.rule
         return agglomerate(n_nodes, rows, rule.linkage, cannot_link=rule.cannot_link, frozen=frozen)
 

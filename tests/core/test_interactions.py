@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from signed_graphs import LINKAGES, interactions_of, rows_of, selected, signed_graphs, together
 
+from cellflow.core.costs import multicut_costs
 from cellflow.core.errors import BadInput
 from cellflow.core.graphs import Graph
-from cellflow.core.interactions import SCALE, Interactions, contracted, merged, of_graph
+from cellflow.core.interactions import COST_SCALE, SCALE, Interactions, contracted, merged, of_costs, of_graph
 
 linkages = pytest.mark.parametrize("linkage", LINKAGES)
 ROW = (0, 1, 5, 2, 0, True, False)
@@ -88,6 +89,19 @@ def test_long_range_pairs_are_not_local_and_join_the_edge_of_their_pair():
     assert found.size.tolist() == [3, 3, 1, 7]
     assert found.rank.tolist() == [0, 1, 2, 4]
     assert found.local.tolist() == [True, True, True, False]
+
+
+def test_costs_are_log_odds_of_voxel_pairs_and_leave_long_range_pairs_out():
+    graph = a_graph(far())
+    expected = multicut_costs(graph.boundary, 0.4)
+    whole = np.maximum(np.rint(graph.sizes), 1)
+    for sized, size in ((True, whole), (False, np.ones(3))):
+        found = of_costs(graph, 0.4, np.array([4, 2, 9]), sized=sized)
+        np.testing.assert_allclose(found.weight / COST_SCALE, expected * size, atol=1e-5)
+        assert found.size.tolist() == size.tolist()
+        assert found.rank.tolist() == [4, 2, 9]
+        assert found.edges.tolist() == graph.edges.tolist()
+        assert found.local.all()
 
 
 def test_a_part_of_a_graph_keeps_the_numbers_of_the_whole():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_graphs import graph_of, numbered, random_graphs
+from toy_graphs import graph_of, numbered, random_graph, random_graphs
 
 from cellflow.core.costs import multicut_costs
 from cellflow.core.graphs import Graph, Lifted, connected
@@ -106,3 +106,11 @@ def test_graphs_without_edges_are_all_single_segments(n):
     none = Lifted(n, np.empty((0, 2), np.int64), np.empty(0))
     graph = Graph(n, np.empty((0, 2), np.int64), np.empty(0), np.empty(0), lifted=none)
     assert LiftedMulticut()(graph).labels.tolist() == list(range(n))
+
+
+def test_a_quantile_is_the_number_that_the_facts_tell():
+    graph = random_graph(5, 30, density=0.4)
+    by_quantile = LiftedMulticut(beta="q0.7")(graph)
+    by_number = LiftedMulticut(beta=by_quantile.facts["beta"])(graph)
+    assert by_number.facts == by_quantile.facts
+    assert by_quantile.facts["beta"] != LiftedMulticut()(graph).facts["beta"] == 0.5

@@ -1,14 +1,15 @@
-"""Multicut energies against brute force, and the library's known bug."""
+"""Multicut energies against brute force and against a library."""
 
 from itertools import combinations
 
 import numpy as np
 import pytest
-from bioimage_cpp.graph import UndirectedGraph, multicut
+from bioimage_cpp.graph import UndirectedGraph, lifted_multicut
 from hypothesis import given, settings
 from toy_graphs import graph_of, random_graph, random_graphs
 
 from cellflow.core.costs import multicut_costs
+from cellflow.core.graph_phantom import GraphPhantom, graph_and_truth
 from cellflow.core.graphs import Graph, cut_edges
 from cellflow.solvers import Multicut
 
@@ -38,9 +39,9 @@ def optimum(graph, solver):
 def test_the_energy_lies_between_the_optimum_and_the_greedy_energy(graph):
     solver = Multicut()
     result = solver(graph)
-    assert result.facts["energy"] == pytest.approx(energy(graph, solver, result.labels), abs=1e-6)
-    assert result.facts["energy_lower_bound"] <= optimum(graph, solver) + 1e-6
-    assert optimum(graph, solver) <= result.facts["energy"] + 1e-6
+    assert result.facts["energy"] == pytest.approx(energy(graph, solver, result.labels), abs=1e-5)
+    assert result.facts["energy_lower_bound"] <= optimum(graph, solver) + 1e-5
+    assert optimum(graph, solver) <= result.facts["energy"] + 1e-5
     assert result.facts["energy"] <= result.facts["energy_greedy"]
 
 
@@ -48,7 +49,7 @@ def test_most_small_graphs_are_solved_to_the_optimum():
     solver, solved = Multicut(size_weighted=False), 0
     for seed in range(100):
         graph = random_graph(seed, 7)
-        solved += solver(graph).facts["energy"] < optimum(graph, solver) + 1e-6
+        solved += solver(graph).facts["energy"] < optimum(graph, solver) + 1e-5
     assert solved >= 95
 
 
@@ -66,7 +67,7 @@ def graph_of_costs(n, rows, costs, sizes=None):
 def test_kernighan_lin_leaves_the_trap_that_greedy_contraction_falls_into():
     """Greedy joins 0 and 1 first, which repels the pair 2, 3; then 0 is better off with that pair."""
     graph = graph_of_costs(4, *GREEDY_TRAP)
-    greedy, refined = Multicut(iterations=0)(graph), Multicut()(graph)
+    greedy, refined = Multicut(proposals=0, iterations=0)(graph), Multicut()(graph)
     assert greedy.labels.tolist() == [0, 0, 1, 1]
     assert greedy.facts["energy"] == pytest.approx(-0.1, abs=1e-6)
     assert refined.labels.tolist() == [0, 1, 0, 0]
@@ -93,27 +94,43 @@ def test_one_huge_contact_elsewhere_does_not_stop_the_refinement_of_the_others()
     assert Multicut()(graph).labels.tolist() == [0, 1, 0, 0, 2, 3]
 
 
-def hard_graph():
-    """A random graph of 400 000 edges whose costs are mostly noise."""
-    rng = np.random.default_rng(0)
-    edges = np.unique(np.sort(rng.integers(0, 20_000, (400_000, 2)), axis=1), axis=0)
-    edges = edges[edges[:, 0] < edges[:, 1]]
-    costs = rng.normal(0.2, 1, len(edges))
-    return Graph(20_000, edges, 1 / (1 + np.exp(costs)), np.ones(len(edges)))
+def tissue_graph():
+    """30 000 edges of a tissue that never was a volume."""
+    return graph_and_truth(GraphPhantom(edges=30_000, noise=0.6))[0]
 
 
-def test_the_energy_never_exceeds_the_greedy_one_where_the_librarys_own_solver_does():
-    """If the first assertion ever fails, bioimage-cpp is mended and the detour in `_solve` can go."""
-    graph, solver = hard_graph(), Multicut(iterations=1)
-    costs = multicut_costs(graph.boundary, 0.5)
+def test_the_energy_is_no_higher_than_the_librarys():
+    """A lifted multicut without lifted edges: the library's other Kernighan-Lin may raise the energy."""
+    graph, solver = tissue_graph(), Multicut()
+    costs = multicut_costs(graph.boundary, 0.5, graph.sizes)
     base = UndirectedGraph.from_unique_edges(graph.n_nodes, graph.edges.view(np.uint64))
-    objective = multicut.MulticutObjective(base, costs)
-    greedy = energy(graph, solver, multicut.GreedyAdditiveMulticut().optimize(objective))
-    library = multicut.KernighanLinMulticut(number_of_outer_iterations=1).optimize(objective)
-    assert energy(graph, solver, library) > greedy + 100
-    ours = solver(graph)
-    assert energy(graph, solver, ours.labels) < greedy - 100
-    assert ours.facts["energy_greedy"] == pytest.approx(greedy)
+    objective = lifted_multicut.LiftedMulticutObjective(base, costs)
+    greedy = energy(graph, solver, lifted_multicut.LiftedGreedyAdditiveMulticut().optimize(objective))
+    library = energy(graph, solver, lifted_multicut.LiftedKernighanLinMulticut().optimize(objective))
+    ours = solver(graph).facts
+    assert ours["energy_greedy"] == pytest.approx(greedy, rel=1e-5)
+    assert ours["energy_lower_bound"] < ours["energy"] < library < greedy
+
+
+def test_more_proposals_and_moves_each_lower_the_energy():
+    graph = tissue_graph()
+    ways = ({"proposals": 0, "iterations": 0}, {"proposals": 0}, {}, {"proposals": 20})
+    found = [Multicut(**way)(graph).facts["energy"] for way in ways]
+    assert found == sorted(set(found), reverse=True)
+
+
+def test_the_lower_bound_is_close():
+    facts = Multicut()(tissue_graph()).facts
+    assert facts["energy"] - facts["energy_lower_bound"] < 0.002 * abs(facts["energy"])
+
+
+def test_a_quantile_is_the_number_that_the_facts_tell():
+    graph = random_graph(5, 60, density=0.3)
+    by_quantile = Multicut(beta="q0.7")(graph)
+    assert np.mean(graph.boundary > 1 - by_quantile.facts["beta"]) == pytest.approx(0.3, abs=0.01)
+    by_number = Multicut(beta=by_quantile.facts["beta"])(graph)
+    assert by_number.labels.tolist() == by_quantile.labels.tolist()
+    assert by_number.facts == by_quantile.facts
 
 
 def test_planted_cells_are_found_again():

@@ -1,10 +1,15 @@
 import numpy as np
 import pytest
 
+from cellflow.core.errors import BadInput
+from cellflow.core.graph_phantom import GraphPhantom, graph_and_truth
+from cellflow.core.graphs import connected
+from cellflow.core.multicut.greedy import greedy
+from cellflow.core.multicut.signed import segments
 from cellflow.engine import hierarchy
-from cellflow.engine.stage import read_receipt
-from cellflow.solvers import Agglomerate, Gasp, MutexWatershed
-from cellflow.stages import graph, partition
+from cellflow.engine.stage import Job, execute, read_receipt
+from cellflow.solvers import Agglomerate, Gasp, LiftedMulticut, Multicut, MutexWatershed, multicut
+from cellflow.stages import graph, graph_phantom, partition
 
 SOLVERS = [
     Gasp(beta=0.6),
@@ -61,3 +66,77 @@ def test_workers_and_a_run_that_was_stopped_change_nothing(made, monkeypatch):
     monkeypatch.setattr(hierarchy, "contract", contract)
     made.workers = 2
     np.testing.assert_array_equal(solved(made, solver=Gasp(beta=0.6), solve_at_once=40)[0], whole)
+
+
+PHANTOM = GraphPhantom(edges=20_000, noise=0.6)
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    """A graph that never was a volume, in ranges of 64 nodes."""
+    from conftest import Sample, cut
+
+    sample = Sample(tmp_path_factory.mktemp("phantom") / "rag", {}, cut(64, 8))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graph_phantom, "NODES_PER_RANGE", 64)
+        execute(graph_phantom, Job("graph", sample.folder, PHANTOM, sample.storage), 1)
+    return sample
+
+
+def gap(facts, reference):
+    """How far the energy lies above that of another solution, relative to it."""
+    return (facts["energy"] - reference["energy"]) / abs(reference["energy"])
+
+
+def test_a_multicut_in_groups_has_nearly_the_energy_of_the_whole_graph(cells):
+    whole, facts = solved(cells, solver=Multicut())
+    made = graph_and_truth(PHANTOM)[0]
+    assert facts == Multicut()(made).facts
+    for at_once, least in ((10_000, 2), (2000, 4), (1, 6)):
+        parts, said = solved(cells, solver=Multicut(), solve_at_once=at_once)
+        assert len(said["levels"]) >= least
+        assert gap(said, facts) < 0.001
+        assert said["energy_lower_bound"] <= min(said["energy"], facts["energy"])
+        u, v = parts[1:][made.edges.T]
+        assert (parts[1:] - 1).tolist() == connected(made.n_nodes, made.edges, u == v).tolist()
+        assert said["segments"] == parts.max()
+        assert said["edges_cut"] == np.count_nonzero(u != v)
+        same = ("nodes", "edges", "edges_repulsive", "beta")
+        assert [said[name] for name in same] == [facts[name] for name in same]
+    assert 20 < whole.max() < len(whole) / 10
+
+
+def test_the_energy_that_groups_add_up_is_that_of_their_segments(cells):
+    parts, said = solved(cells, solver=Multicut(), solve_at_once=2000)
+    made, solver = graph_and_truth(PHANTOM)[0], Multicut()
+    costs = solver.interactions(made).weight
+    u, v = parts[1:][made.edges.T]
+    expected = costs[u != v].sum() / 2**20 / made.sizes.max()
+    assert said["energy"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_group_that_trusts_its_border_ends_higher(cells, monkeypatch):
+    """Each group joins all that greedy contraction of what it sees joins, up to its border."""
+
+    def rash(part, frozen, *_):
+        own = ~frozen[part.edges].any(axis=1)
+        return segments(part.n_nodes, part.edges, own, greedy(part))
+
+    _, facts = solved(cells, solver=Multicut())
+    monkeypatch.setattr(multicut, "certain", rash)
+    _, said = solved(cells, solver=Multicut(), solve_at_once=2000)
+    assert gap(said, facts) > 0.001
+
+
+def test_workers_do_not_change_a_multicut_in_groups(cells):
+    alone, said = solved(cells, solver=Multicut(beta="q0.5"), solve_at_once=5000)
+    cells.workers = 2
+    several, again = solved(cells, solver=Multicut(beta="q0.5"), solve_at_once=5000)
+    cells.workers = 1
+    np.testing.assert_array_equal(alone, several)
+    assert said == again
+
+
+def test_a_lifted_multicut_beyond_the_limit_is_refused(cells):
+    with pytest.raises(BadInput, match=r"expected for it solver multicut, gasp.*not lifted_multicut"):
+        solved(cells, solver=LiftedMulticut(), solve_at_once=5000)

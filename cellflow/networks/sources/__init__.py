@@ -1,4 +1,4 @@
-"""Where models come from: checkpoints, BioImage.IO packages, PlantSeg's list, addresses."""
+"""Where models come from: our own, checkpoints, BioImage.IO packages, PlantSeg's list, addresses."""
 
 from dataclasses import replace
 from difflib import get_close_matches
@@ -11,10 +11,11 @@ from cellflow.networks.sources.download import digest, fetch
 from cellflow.networks.sources.found import Found
 from cellflow.networks.sources.listed import Listed, listed
 from cellflow.networks.sources.package import is_package, package
+from cellflow.networks.sources.shipped import shipped
 from cellflow.networks.sources.trained import checkpoint
 from cellflow.networks.spec import URL, ModelSpec
 
-__all__ = ["Found", "Listed", "find", "listed"]
+__all__ = ["Found", "Listed", "find", "listed", "shipped"]
 
 
 def find(spec: ModelSpec) -> Found:
@@ -24,7 +25,7 @@ def find(spec: ModelSpec) -> Found:
     """
     path, entry = _file(spec)
     if not path.exists():
-        close = get_close_matches(spec.model, listed(), n=1)
+        close = get_close_matches(spec.model, [*shipped(), *listed()], n=1)
         hint = f"did you mean {close[0]}?" if close else "cellflow models list shows them"
         raise BadInput(f"model: found {spec.model}, expected a file, a folder or a known name; {hint}")
     found = package(path, spec) if is_package(path) else checkpoint(path, spec)
@@ -44,7 +45,7 @@ def _file(spec: ModelSpec) -> tuple[Path, Listed | None]:
         return fetch(entry.url, spec.sha256 or entry.sha256), entry
     if spec.model.startswith(URL):
         return fetch(spec.model, spec.sha256), None
-    path = Path(spec.model)
+    path = shipped().get(spec.model, Path(spec.model))
     if spec.sha256 is not None and path.is_file() and (found := digest(path)) != spec.sha256:
         raise BadInput(
             f"{path}: found sha256 {found}, expected {spec.sha256}; correct it, or use the right file"

@@ -23,7 +23,7 @@ from cellflow.engine.hierarchy import JOBS
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Demand
 from cellflow.engine.tables import load_nuclei
-from cellflow.solvers import Agglomerating, Multicut, Solver
+from cellflow.solvers import Multicut, Solver, Stepwise
 from cellflow.stages.partition.evidence import Table
 from cellflow.stages.partition.levels import solve_by_levels
 
@@ -41,20 +41,20 @@ class Params(Schema):
     solver: Solver = Multicut()
     """`multicut`, `lifted_multicut`, `gasp`, `mutex_watershed`, `agglomerate`, with their own parameters."""
     solve_at_once: int = Field(20_000_000, ge=1)
-    """Edges up to which the graph is solved in one piece, in about 0.4 kB of memory each. A larger one is
-    solved in groups, level by level, in jobs of an eighth of it, to the same cells (with `gasp` of `sum`
-    nearly the same). The multicuts solve only what fits."""
+    """Edges up to which the graph is solved in one piece, in about 0.2 kB of memory each. A larger one is
+    solved in groups, level by level, in jobs of an eighth of it, to the same cells; with `multicut`, and
+    `gasp` of `sum`, to nearly the same. `lifted_multicut` solves only what fits."""
 
 
 def demand(nodes: int, edges: int, p: Params, *, nucleated: bool = False) -> Demand:
-    """The solver's graph, or that of a group and of the last level; 370 B an edge for the worst solver."""
+    """The solver's graph, or that of a group and of the last level; 160 B an edge were seen of a multicut."""
     if edges <= p.solve_at_once:
         pairs = PAIRS_PER_EDGE * edges if nucleated else 0
-        return Demand(tasks=0, main_bytes=edges * 600 + nodes * 200 + pairs * 240, disk_bytes=nodes * 8)
+        return Demand(tasks=0, main_bytes=edges * 300 + nodes * 200 + pairs * 240, disk_bytes=nodes * 8)
     return Demand(
         tasks=edges * JOBS // p.solve_at_once,
-        worker_bytes=p.solve_at_once // JOBS * 600,
-        main_bytes=p.solve_at_once * 600 + nodes * 40,
+        worker_bytes=p.solve_at_once // JOBS * 300,
+        main_bytes=p.solve_at_once * 300 + nodes * 40,
         disk_bytes=nodes * 16 + edges * 60,
     )
 
@@ -86,11 +86,11 @@ def _solved_at_once(context: Context, table: Table, p: Params) -> tuple[NDArray[
 
 
 def _solved_by_levels(context: Context, table: Table, p: Params) -> tuple[NDArray[np.uint64], dict[str, Any]]:
-    if not isinstance(p.solver, Agglomerating):
+    if not isinstance(p.solver, Stepwise):
         raise BadInput(
-            f"stages.partition: found a graph of more than {p.solve_at_once} edges, expected solver gasp, "
-            f"mutex_watershed or agglomerate for it and not {p.solver.name}; change the solver or raise "
-            "stages.partition.solve_at_once"
+            f"stages.partition: found a graph of more than {p.solve_at_once} edges, expected for it solver "
+            f"multicut, gasp, mutex_watershed or agglomerate and not {p.solver.name}; change the solver or "
+            "raise stages.partition.solve_at_once"
         )
     return solve_by_levels(context, table, p.solver, p.solve_at_once)
 

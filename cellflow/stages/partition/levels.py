@@ -3,7 +3,7 @@
 1. `look`: how many edges begin in each range of nodes, and what is known of their evidence.
 2. `leave`: the edges inside each group of ranges and those that lead to later ones.
 3. `cellflow.engine.hierarchy` solves them.
-4. `measure`: what the partition cuts.
+4. `measure`: what the partition cuts, and what its solver says of that.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from cellflow.engine import hierarchy
 from cellflow.engine.atomic import write
 from cellflow.engine.parts import load_part, save_part
 from cellflow.engine.stage import Context
-from cellflow.solvers import Agglomerating as Stepwise
+from cellflow.solvers import Stepwise
 from cellflow.stages.partition.evidence import Table
 
 I64 = NDArray[np.int64]
@@ -82,13 +82,15 @@ def solve_by_levels(
     segments = _numbered(np.concatenate([load_part(tops, group.id)["top"] for group in groups]))
     path = context.scratch("segments.npy")
     write(path, lambda file: np.save(file, segments))
-    cut = context.map("measure", partial(_measure, table=table, segments=path), groups)
+    measured = context.map("measure", partial(_measure, evidence=evidence, segments=path), groups)
+    total = {name: sum(part[name] for part in measured) for name in measured[0]}
     return segments, {
         "nodes": table.nodes,
         "edges": int(looks.edges[:, 0].sum()),
         "segments": int(segments.max(initial=0)),
-        "edges_cut": sum(part["edges_cut"] for part in cut),
+        "edges_cut": total.pop("edges_cut"),
         "edges_repulsive": sum(part["repulsive"] for part in left),
+        **solver.summary(total, looks.statistics),
         **solver.facts,
         "levels": [{"groups": len(reached.groups), "edges": reached.rows} for reached in levels],
     }
@@ -122,8 +124,8 @@ def _numbered(tops: I64) -> NDArray[np.uint64]:
     return number[tops]
 
 
-def _measure(group: Group, table: Table, segments: Path) -> dict[str, int]:
+def _measure(group: Group, evidence: Evidence, segments: Path) -> dict[str, int]:
     found = np.load(segments, mmap_mode="r", allow_pickle=False)
-    graph = table.graph(group.members)
+    graph = evidence.table.graph(group.members)
     cut = found[graph.edges[:, 0]] != found[graph.edges[:, 1]]
-    return {"edges_cut": int(cut.sum())}
+    return {"edges_cut": int(cut.sum()), **evidence.solver.measured(graph, found)}

@@ -43,7 +43,7 @@ class Params(Schema):
 def model_files(p: Params) -> list[Path]:
     """The file or folder of the user's that the parameters name, and the description beside it."""
     if not isinstance(p.predictor, Network) or not (model := Path(p.predictor.model)).exists():
-        return []
+        return []  # one that comes with cellflow changes with its version
     beside = described(model) if model.is_file() else None
     return [model, *([beside] if beside else [])]
 

@@ -1,0 +1,46 @@
+"""Solve a multicut in memory: contract it greedily, fuse solutions, bound what is left to gain."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cellflow.core.multicut.bound import packed
+from cellflow.core.multicut.fusion import fused
+from cellflow.core.multicut.greedy import greedy
+from cellflow.core.multicut.kernighan_lin import kernighan_lin
+from cellflow.core.multicut.proposals import proposal
+from cellflow.core.multicut.signed import I64, SignedGraph, energy, lowest
+
+TOGETHER = 2
+"""Proposals that are fused at once. One by one takes longer; of many, the pieces that they agree on get so
+small that whole ones are moved no more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Segments of a graph, and what is known of their energy, in the units of the costs."""
+
+    labels: I64
+    """`(n_nodes,)`, connected by local edges, numbered 0.. by smallest node."""
+    energy: int
+    energy_greedy: int
+    lower_bound: int
+
+
+def solve(graph: SignedGraph, proposals: int, rounds: int, others: Sequence[I64] = ()) -> Solution:
+    """A solution with an energy no higher than that of greedy contraction, nor than that of `others`.
+
+    All of these are fused, then `proposals`, a few at a time, and at last nodes are moved one by one; each
+    with as many `rounds` of Kernighan-Lin at most. `others` are segments, numbered 0.. by smallest node.
+    """
+    first = greedy(graph)
+    found = fused(graph, [first, *others], rounds) if others else first
+    for start in range(0, proposals, TOGETHER):
+        seeds = range(start, min(start + TOGETHER, proposals))
+        found = fused(graph, [found, *(proposal(graph, seed) for seed in seeds)], rounds)
+    found = kernighan_lin(graph, found, rounds)
+    return Solution(
+        found,
+        energy(graph.edges, graph.cost, found),
+        energy(graph.edges, graph.cost, first),
+        lowest(graph.cost) + packed(graph, found),
+    )
