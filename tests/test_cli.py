@@ -36,7 +36,7 @@ def test_the_manual_of_a_stage_names_every_parameter(stage):
 
 def test_the_manual_gives_range_default_and_every_choice():
     said = CliRunner().invoke(cli, ["params", "partition"]).output
-    assert "beta: number > 0 and < 1, default 0.5" in said
+    assert "beta: number > 0 and < 1 | text, default 0.5" in said
     for solver in ("multicut", "gasp", "mutex_watershed"):
         assert f"name: {solver} - " in said
     assert (

@@ -3,6 +3,7 @@
 CELLFLOW_KILLS=40 CELLFLOW_SEED=7 pytest tests/test_workflow.py -k killed -s     more kills, other moments
 """
 
+import hashlib
 import json
 import os
 import random
@@ -18,6 +19,8 @@ import numpy as np
 import psutil
 import pytest
 from running import STAGES, TOY, cells, command, environment, receipts, run, start, write_config
+from small_networks import BLOCK, network
+from small_networks import save as saved
 
 from cellflow.engine.atomic import write_json
 from cellflow.engine.stage import is_current
@@ -52,6 +55,11 @@ def planned(folder, *more):
     return {Path(output).stem for output in re.findall(r"^ +output: (\S+)", said, re.MULTILINE)}
 
 
+def save(folder, seed):
+    """The weights of a network."""
+    return saved(folder, {"model_state_dict": network(seed, **BLOCK).state_dict()})
+
+
 def change(folder, **stages):
     write_config(folder, {**TOY, "stages": {**TOY["stages"], **stages}})
 
@@ -64,6 +72,24 @@ def test_the_toy_runs_to_the_end_and_the_table_comes_last(done):
     assert "Traceback" not in said
     assert "--job" not in said
     assert not list((folder / "results" / "toy" / "partial").iterdir())
+
+
+def test_a_network_takes_the_place_of_the_filter_and_other_weights_ask_for_it_again(folder):
+    weights = save(folder, seed=1)
+    predictor = {"name": "network", "model": "best_checkpoint.pytorch", "head": {"name": "boundary"}}
+    change(folder, predict={"predictor": {**predictor, "device": "cuda"}})
+    code, said = run(folder, "--until", "predict")
+    assert code != 0
+    assert said.count("device: found cuda, expected a GPU that is visible here") == 2  # and once at the end
+    change(folder, predict={"predictor": predictor})
+    assert planned(folder, "--until", "predict") == {"predict"}
+    code, said = run(folder, "--until", "predict", cores=2)
+    assert code == 0, said
+    result = json.loads((folder / "results" / "toy" / "predict.json").read_text())["result"]
+    assert result["model"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert planned(folder, "--until", "predict") == set()
+    save(folder, seed=2)
+    assert planned(folder, "--until", "predict") == {"predict"}
 
 
 def test_a_second_run_does_nothing(folder):

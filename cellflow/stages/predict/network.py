@@ -95,8 +95,8 @@ class Network(ModelSpec):
     compile: bool = False
     """Compile the network at first (with `g++`): worth its minute on some GPUs only."""
     memory_gb: float | None = Field(None, gt=0)
-    """Memory for the largest tile, in GiB. Default: 8 on a CPU, three quarters of a GPU; always 8 for a
-    network whose tiles leave seams, so that they are the same everywhere."""
+    """Memory for the largest tile, in GiB. Default: 8 on a CPU, three quarters of what a GPU has free; for a
+    network whose tiles leave seams always 8, so that they are the same everywhere."""
 
     @property
     def overlap(self) -> int:

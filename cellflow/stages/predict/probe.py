@@ -92,7 +92,7 @@ def first_batch(p: Network, facts: Facts, lattice: Lattice, device_bytes: float 
 
 
 def memory_bytes(p: Network, device_bytes: float | None = None) -> float:
-    """Memory for the largest tile: as the parameters say, of a GPU three quarters, or the default."""
+    """Memory for the largest tile: as given, or three quarters of what a GPU has free, or the default."""
     if p.memory_gb is None and device_bytes is not None:
         return 0.75 * device_bytes
     return (p.memory_gb or DEFAULT_GB) * 2**30
