@@ -6,7 +6,7 @@
 
 `noise` cuts cells with the pipeline's kernels (supervoxels, GASP) at four levels of beta, two of threshold;
 the best counts, for each map. An untrained network of the same shape is the control. `leave-out` trains as
-`configs/train_membrane.yaml` says, but without that volume, and runs the pipeline on it with both predictors.
+`configs/tune_membrane.yaml` says, but without that volume, and runs the pipeline on it with both predictors.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import numpy as np
 import yaml
 
 MODEL = "membrane3d"
-TRAINING = Path("configs/train_membrane.yaml")
+TRAINING = Path("configs/tune_membrane.yaml")
 FOLDER = Path("results/benchmark")
 BETAS, THRESHOLDS = (0.4, 0.5, 0.6, 0.7), (0.25, 0.4)
 PHOTONS = (80, 40, 20, 10, 5)
@@ -116,6 +116,8 @@ def leave_out(sample: str, *, keep: bool) -> None:
         one = json.loads(json.dumps(config))
         one["results"] = str(FOLDER / f"{sample}-{name}")
         one["stages"]["predict"] = {"predictor": predictor}
+        if name == "network":
+            one["stages"].pop("normalise", None)  # it knows what it was trained on
         path = written(one, f"{sample}-{name}")
         run("-m", "snakemake", "--profile", "profiles/local", "--configfile", path)
         scores = json.loads((Path(one["results"]) / sample / "scores.json").read_text())["result"]

@@ -81,30 +81,26 @@ def _pairs(
     known: Numbers,
 ) -> tuple[I64, I64, I64, Flags]:
     channels, nz, ny, nx = values.shape
-    edges, weight = np.empty((0, 2), np.int64), np.empty(0, np.int64)
-    rank, local = np.empty(0, np.int64), np.empty(0, np.bool_)
-    for fill in (False, True):
-        count = 0
-        for z in range(nz):
-            for y in range(ny):
-                for x in range(nx):
-                    gz, gy, gx = z + corner[0], y + corner[1], x + corner[2]
-                    on_lattice = gz % strides[0] == 0 and gy % strides[1] == 0 and gx % strides[2] == 0
-                    for k in range(channels):
-                        if not (direct[k] or on_lattice):
-                            continue
-                        signed = np.int64(values[k, z, y, x]) - (0 if direct[k] else 255)
-                        tz, ty, tx = gz + steps[k, 0], gy + steps[k, 1], gx + steps[k, 2]
-                        if not (0 <= tz < shape[0] and 0 <= ty < shape[1] and 0 <= tx < shape[2]):
-                            continue
-                        if signed == 0:
-                            continue
-                        if fill:
-                            edges[count] = _number(known, gz, gy, gx), _number(known, tz, ty, tx)
-                            weight[count], local[count] = signed, direct[k]
-                            rank[count] = ((gz * shape[1] + gy) * shape[2] + gx) * channels + k
-                        count += 1
-        if not fill:
-            edges, weight = np.empty((count, 2), np.int64), np.empty(count, np.int64)
-            rank, local = np.empty(count, np.int64), np.empty(count, np.bool_)
-    return edges, weight, rank, local
+    room = values.size
+    edges, weight = np.empty((room, 2), np.int64), np.empty(room, np.int64)
+    rank, local = np.empty(room, np.int64), np.empty(room, np.bool_)
+    count = 0
+    for k in range(channels):
+        step = np.ones(3, np.int64) if direct[k] else strides
+        for z in range(-corner[0] % step[0], nz, step[0]):
+            for y in range(-corner[1] % step[1], ny, step[1]):
+                gz, gy = z + corner[0], y + corner[1]
+                tz, ty = gz + steps[k, 0], gy + steps[k, 1]
+                if not (0 <= tz < shape[0] and 0 <= ty < shape[1]):
+                    continue
+                for x in range(-corner[2] % step[2], nx, step[2]):
+                    signed = np.int64(values[k, z, y, x]) - (0 if direct[k] else 255)
+                    gx = x + corner[2]
+                    tx = gx + steps[k, 2]
+                    if signed == 0 or not 0 <= tx < shape[2]:
+                        continue
+                    edges[count] = _number(known, gz, gy, gx), _number(known, tz, ty, tx)
+                    weight[count], local[count] = signed, direct[k]
+                    rank[count] = ((gz * shape[1] + gy) * shape[2] + gx) * channels + k
+                    count += 1
+    return edges[:count].copy(), weight[:count].copy(), rank[:count].copy(), local[:count].copy()

@@ -108,7 +108,7 @@ def selected(interactions, keep):
     return Interactions(interactions.edges[keep], *(column[keep] for column in interactions.columns))
 
 
-def in_parts(n, interactions, linkage, groupings, *, cannot_link=False):
+def in_parts(n, interactions, linkage, groupings, *, cannot_link=False, far_repels=False):
     """Labels by way of parts: for each grouping (n,) of the nodes, group by group; what is left at once.
 
     Rows of finished nodes are dropped on the way.
@@ -123,7 +123,9 @@ def in_parts(n, interactions, linkage, groupings, *, cannot_link=False):
             part = selected(interactions, rows)
             part = replace(part, edges=np.searchsorted(nodes, part.edges))
             frozen = group[nodes] != number
-            found = agglomerate(len(nodes), part, linkage, cannot_link=cannot_link, frozen=frozen)
+            found = agglomerate(
+                len(nodes), part, linkage, cannot_link=cannot_link, frozen=frozen, far_repels=far_repels
+            )
             assert (found.labels[frozen] == np.flatnonzero(frozen)).all()
             merged[nodes[~frozen]] = nodes[found.labels[~frozen]]
             forbidden[rows] |= found.interactions.forbidden

@@ -1,6 +1,7 @@
 """Agglomeration against its definition, and in parts against at once."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,6 +70,26 @@ def test_larger_graphs_come_out_the_same_in_parts(pace, linkage, cannot_link):
         with only(pace):
             found = in_parts(n, rows, linkage, [group, group // 2], cannot_link=cannot_link)
         assert found.tolist() == whole.tolist()
+
+
+def test_chains_come_out_as_one_by_one_where_far_evidence_only_repels():
+    differ = 0
+    for seed in range(60):
+        n, rows = signed_graph(seed, 80, 20, degree=10)
+        expected = reference(n, repelling(rows), "abs_max")
+        found = agglomerate(n, repelling(rows), "abs_max", far_repels=True)
+        assert found.labels.tolist() == expected
+        group = np.random.default_rng(seed).integers(0, 4, n)
+        parts = in_parts(n, repelling(rows), "abs_max", [group, group // 2], far_repels=True)
+        assert parts.tolist() == expected
+        wrong = agglomerate(n, rows, "abs_max", far_repels=True).labels.tolist()
+        differ += wrong != reference(n, rows, "abs_max")
+    assert differ > 2  # where far evidence attracts, chains are not certain
+
+
+def repelling(rows):
+    """The rows, with far evidence turned round where it attracts."""
+    return replace(rows, weight=np.where(rows.local, rows.weight, -np.abs(rows.weight)))
 
 
 @ways

@@ -6,6 +6,11 @@ nothing happens to either of them before they merge with each other, wherever el
 such rows are contracted at once, and what comes out is the same as from the strongest row down, one by
 one: the argument of nearest-neighbour chains (Benzecri 1982; Mullner, arXiv:1109.2378).
 
+With abs_max, where far evidence only repels, more is certain. A node that is drawn by a row more strongly
+than anything repels it merges along that row, whatever its neighbour does before: what speaks against is
+weaker. So whole chains of nodes are contracted at once (Boruvka 1926). Far evidence that attracts could be
+let in by such a merge before its time.
+
 With cannot-link constraints a row that repels, and is stronger than all that attracts at both of its
 nodes, comes up before either of them has merged: the two are forbidden at once. What attracts less than
 such a row waits until it is forbidden.
@@ -26,6 +31,7 @@ from cellflow.core.linkage import FORBIDDEN, LOCAL, MIN, ROW, combine, stronger
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
+Flags = NDArray[np.bool_]
 Rows = NDArray[Any]
 
 FREE, HELD, FROZEN = 0, 1, 2
@@ -37,6 +43,8 @@ class Rule(NamedTuple):
     linkage: int
     cannot_link: bool
     partial: bool
+    chains: bool
+    """Abs_max without cannot-link, and all that attracts is local."""
 
 
 class Clusters(NamedTuple):
@@ -67,7 +75,7 @@ def merge_certain(rows: Rows, clusters: Clusters, rule: Rule) -> Round:
     n = clusters.smallest.size
     best, waits = _strongest(rows, n, rule.linkage), np.zeros(n, np.uint8)
     forbidden = _forbid(rows, best, clusters.state, waits) if rule.cannot_link else np.empty(0, np.int64)
-    into, merges = _pair(rows, best, clusters.state, waits)
+    into, merges = _pair(rows, best, clusters.state, waits, _drawn(rows, best, rule))
     if rule.partial and not merges and not forbidden.size:
         return Round(rows[:0], clusters, forbidden, 0)
     rows, n = _contract(rows, best, into, clusters, rule)
@@ -115,8 +123,24 @@ def _forbid(rows: Rows, best: I32, state: U8, waits: U8) -> I64:
 
 
 @njit(cache=True, nogil=True)
-def _pair(rows: Rows, best: I32, state: U8, waits: U8) -> tuple[I32, int]:
-    """For each node the one it merges into, itself or a smaller one; and how many merge. Holds nodes."""
+def _drawn(rows: Rows, best: I32, rule: Rule) -> Flags:
+    """Whether what attracts most at each node is stronger than all that repels there: it may follow."""
+    if not rule.chains:
+        return np.zeros(best.size, np.bool_)
+    drawn = best >= 0
+    for i in range(rows.size):
+        row = rows[i]
+        if row.value > 0 and not row.tag & FORBIDDEN:
+            continue
+        for node in (row.u, row.v):
+            if drawn[node] and (row.tag & FORBIDDEN or stronger(row, rows[best[node]])):
+                drawn[node] = False
+    return drawn
+
+
+@njit(cache=True, nogil=True)
+def _pair(rows: Rows, best: I32, state: U8, waits: U8, drawn: Flags) -> tuple[I32, int]:
+    """For each node the smallest one that it merges with, perhaps itself; and how many merge. Holds nodes."""
     into, count = np.arange(best.size).astype(np.int32), 0
     for node in range(best.size):
         i = best[node]
@@ -127,10 +151,23 @@ def _pair(rows: Rows, best: I32, state: U8, waits: U8) -> tuple[I32, int]:
             state[node] = HELD
         elif best[other] == i and not rows[i].tag & LOCAL:
             state[node] = state[other] = HELD
-        elif best[other] == i and node < other and not waits[node] and not waits[other]:
-            into[other] = node
-            count += 1
+        elif (
+            rows[i].tag & LOCAL and not waits[node] and not waits[other] and (drawn[node] or best[other] == i)
+        ):
+            one, two = _root(into, node), _root(into, other)
+            into[max(one, two)] = min(one, two)
+            count += one != two
+    for node in range(best.size):
+        into[node] = into[into[node]]
     return into, count
+
+
+@njit(cache=True, nogil=True)
+def _root(into: I32, node: int) -> int:
+    while into[node] != node:
+        into[node] = into[into[node]]
+        node = into[node]
+    return node
 
 
 @njit(cache=True, nogil=True)

@@ -17,7 +17,7 @@ Flags = NDArray[np.bool_]
 LIMIT = 2**31
 """Nodes and rows are numbered in 32 bits."""
 
-WORTHWHILE = 2048
+WORTHWHILE = 512
 """A round passes over so many rows in the time that one merge on its own takes, roughly."""
 
 
@@ -38,6 +38,7 @@ def agglomerate(
     *,
     cannot_link: bool = False,
     frozen: Flags | None = None,
+    far_repels: bool = False,
 ) -> Agglomeration:
     """The clusters that are left when the strongest attraction is merged for, again and again.
 
@@ -56,11 +57,14 @@ def agglomerate(
     combine, nothing about them is certain in a part: there a merge is left open only if its node is drawn
     most strongly to a frozen one, directly or by others. The clusters then depend on the cut.
 
+    `far_repels`: that no row of the whole graph attracts that is not local; with abs_max it is then faster.
+
     Raises `BadInput` for nodes that do not exist and for 2^31 nodes or rows. Cost: 0.2 (mean) to 1 us a row
     of a graph with cells in it; up to 90 bytes a row and 30 a node besides the interactions.
     """
     _check(n_nodes, interactions, frozen)
-    rule = Rule(CODES[linkage], cannot_link, frozen is not None)
+    chains = far_repels and linkage == "abs_max" and not cannot_link
+    rule = Rule(CODES[linkage], cannot_link, frozen is not None, chains)
     rows, clusters = _start(n_nodes, interactions, frozen, rule)
     forbidden, pays = [np.empty(0, np.int64)], linkage != "sum"
     while rows.size and pays:

@@ -47,7 +47,7 @@ class MutexWatershed:
 
     def reduce(self, n_nodes: int, rows: Interactions, frozen: NDArray[np.bool_] | None) -> Agglomeration:
         """Segments that hold no mutual exclusion; in a part, what is joined in the whole too."""
-        return agglomerate(n_nodes, rows, self.combination, frozen=frozen)
+        return agglomerate(n_nodes, rows, self.combination, frozen=frozen, far_repels=True)
 
 
 @dataclass(frozen=True)
