@@ -69,10 +69,10 @@ def test_kernighan_lin_leaves_the_trap_that_greedy_contraction_falls_into():
     graph = graph_of_costs(4, *GREEDY_TRAP)
     greedy, refined = Multicut(proposals=0, iterations=0)(graph), Multicut()(graph)
     assert greedy.labels.tolist() == [0, 0, 1, 1]
-    assert greedy.facts["energy"] == pytest.approx(-0.1, abs=1e-6)
+    assert greedy.facts["energy"] == pytest.approx(-0.1, abs=1e-5)
     assert refined.labels.tolist() == [0, 1, 0, 0]
-    assert refined.facts["energy"] == pytest.approx(-0.3, abs=1e-6)
-    assert refined.facts["energy_greedy"] == pytest.approx(-0.1, abs=1e-6)
+    assert refined.facts["energy"] == pytest.approx(-0.3, abs=1e-5)
+    assert refined.facts["energy_greedy"] == pytest.approx(-0.1, abs=1e-5)
 
 
 def test_sizes_decide_only_when_costs_are_weighted_by_them():

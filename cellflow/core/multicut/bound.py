@@ -113,7 +113,7 @@ def _search(p: Packing, u: int, v: int, across: bool, longest: int, search: int)
             e, w = p.near.cost[k], p.near.node[k]
             if p.left[e] == 0 or p.cut[e] != p.repulsive[e]:
                 continue
-            if p.cut[e] and (beyond or not across or p.segment[w] != p.segment[v]):
+            if p.cut[e] and (not across or p.segment[w] != p.segment[v]):
                 continue
             there = w + n if beyond or p.cut[e] else w
             if p.reached[there] == search:

@@ -21,7 +21,7 @@ from cellflow.core.multicut.bound import packed
 from cellflow.core.multicut.fusion import agreement, fused
 from cellflow.core.multicut.greedy import greedy
 from cellflow.core.multicut.kernighan_lin import kernighan_lin
-from cellflow.core.multicut.proposals import proposal
+from cellflow.core.multicut.proposals import _noisy, proposal
 from cellflow.core.multicut.reduce import certain
 from cellflow.core.multicut.signed import SignedGraph, lowest
 from cellflow.core.multicut.solve import solve
@@ -68,6 +68,15 @@ def test_no_step_raises_the_energy_and_all_give_connected_segments(lifted, numbe
         both = fused(graph, [start, other], rounds)
         assert cut(graph, both) <= min(cut(graph, start), cut(graph, other))
         assert both.tolist() == made_of(graph, both).tolist()
+
+
+@kinds
+@pytest.mark.parametrize("first", [greedy, lambda graph: np.arange(graph.n_nodes)], ids=["greedy", "alone"])
+def test_no_round_raises_the_energy(lifted, first):
+    for number in range(150):
+        graph = drawn(number, most=40, lifted=lifted)
+        found = [cut(graph, kernighan_lin(graph, first(graph), rounds)) for rounds in range(8)]
+        assert found == sorted(found, reverse=True)
 
 
 @kinds
@@ -161,6 +170,15 @@ def test_proposals_differ_and_always_come_out_the_same():
     found = [proposal(graph, seed).tobytes() for seed in range(4)]
     assert len(set(found)) == 4
     assert found == [proposal(graph, seed).tobytes() for seed in range(4)]
+
+
+def test_noise_changes_no_sign_and_at_most_doubles_sums():
+    graph = noisy_cells(2)
+    noisy = np.array([_noisy(graph.edges, graph.cost, seed) for seed in range(20)])
+    assert (np.sign(noisy) == np.sign(graph.cost)).all()
+    assert np.abs(noisy).sum(axis=1).max() < 2 * np.abs(graph.cost).sum()
+    assert (noisy / graph.cost).std() == pytest.approx(0.5, abs=0.02)
+    assert (noisy / graph.cost).mean() == pytest.approx(1, abs=0.02)
 
 
 def test_the_order_of_the_edges_plays_no_part():
