@@ -5,7 +5,6 @@ thread, one kind of convolution. torch would choose between two by the size of a
 several times slower on small tiles.
 """
 
-import ctypes
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
@@ -27,8 +26,6 @@ from cellflow.networks.outputs import Flips, Outputs, Setting
 from cellflow.networks.spec import ModelSpec
 
 _LOADING = Lock()
-TRIM_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -4, -8
-"""Names of glibc's mallopt."""
 
 
 class Session:
@@ -36,8 +33,6 @@ class Session:
 
     def __init__(self, spec: ModelSpec, setting: Setting) -> None:
         self.setting = setting
-        if setting.device == "cpu":
-            _keep_memory()
         self._thread = ThreadPoolExecutor(1, "network")
         self.model: Model = self._thread.submit(_loaded, spec, setting).result()
         self._whole: Any = torch.compile(self.model.network) if setting.compile else self.model.network
@@ -198,16 +193,6 @@ class OneDnn(nn.Module):
             return found
         padding = [k // 2 for k in c.kernel_size]  # the only padding of these networks
         return torch.mkldnn_convolution(x, c.weight, c.bias, padding, c.stride, c.dilation, c.groups)
-
-
-def _keep_memory() -> None:
-    """Let this process keep what it frees: else half the time goes into zeroing pages, GB for each tile.
-
-    Only of glibc, and for threads that begin after it.
-    """
-    if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
-        for option, value in ((ARENA_MAX, 1), (MMAP_MAX, 0), (TRIM_THRESHOLD, -1)):
-            mallopt(option, value)
 
 
 def _loaded(spec: ModelSpec, setting: Setting) -> Model:

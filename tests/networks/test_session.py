@@ -1,10 +1,8 @@
 """A network at work: the same bits whatever is computed beside, and the same values as the bare network."""
 
-import resource
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -237,26 +235,3 @@ def test_threads_that_come_at_once_share_it(folder, monkeypatch):
 def test_torch_computes_in_one_thread(folder):
     running = Session(spec_of(folder), Setting(BOUNDARY))
     assert running._thread.submit(torch.get_num_threads).result() == 1
-
-
-def test_a_tile_is_computed_in_the_memory_of_the_one_before(folder):
-    """Else half the time went into pages that the system zeroes. In a process of its own, as in a worker."""
-    spec = spec_of(folder, f_maps=16)
-    assert pages(spec, keep=True) < 0.3 * pages(spec, keep=False)
-
-
-def pages(spec, *, keep):
-    """Pages that the system gives for the last of a few tiles."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(last_tile, spec, keep).result()
-
-
-def last_tile(spec, keep):
-    if not keep:
-        sessions._keep_memory = lambda: None
-    running, size = Session(spec, Setting(BOUNDARY)), (48, 64, 64)
-    inner = tuple(slice(0, n) for n in size)
-    for _ in range(4):
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        predicted(running, images(1, size), inner)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
