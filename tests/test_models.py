@@ -27,7 +27,8 @@ def test_the_list_has_a_line_for_each_model(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     lines = said("list").splitlines()
     assert lines[0].split()[:3] == ["name", "axes", "predicts"]
-    assert len(lines) == 18
+    assert len(lines) == 20
+    assert lines[1].split() == ["membrane3d", "3D", "boundary", "0.4", "0.2", "0.2", "yes", "cellflow"]
     (line,) = [line for line in lines if line.startswith("lightsheet_2D_unet_root_nuclei_ds1x")]
     assert line.split()[1:] == ["2D", "nuclei", "0.25", "0.1625", "0.1625", "no", "zenodo", "7774563"]
 
