@@ -12,7 +12,7 @@ import click
 \b
 Examples:
   cellflow train configs/train_phantom.yaml
-  torchrun --nproc-per-node 4 -m cellflow train my.yaml            four GPUs of one machine
+  torchrun --max-restarts 3 --nproc-per-node 4 -m cellflow train my.yaml   four GPUs
   snakemake train --profile profiles/local --configfile my.yaml
 """,
     short_help="Train a network on volumes with labels.",

@@ -11,6 +11,8 @@ from datetime import timedelta
 
 import torch
 from torch import distributed
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 PATIENCE = timedelta(hours=6)
 """While the first process prepares volumes or validates, the others wait."""
@@ -41,7 +43,11 @@ def group() -> Iterator[None]:
     if count() == 1:
         yield
         return
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    store, own, all_of_them = next(iter(rendezvous("env://", timeout=PATIENCE)))
+    # torchrun keeps its store when it starts processes again, and with it the addresses of the dead ones.
+    store = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    distributed.init_process_group(backend, store=store, rank=own, world_size=all_of_them, timeout=PATIENCE)
     try:
         yield
     finally:
