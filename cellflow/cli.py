@@ -147,12 +147,14 @@ def run(  # noqa: PLR0913, PLR0917 - one argument an option
     stopped is continued from its journal.
     """
     from cellflow.core.schema import checked
+    from cellflow.engine import heap
     from cellflow.engine.stage import Job, execute
     from cellflow.engine.store import Storage
     from cellflow.summary import done_line
 
     if log_file:
         _log_to(log_file)
+    heap.keep()
     module = _module(name.split("-", maxsplit=1)[0])
     given = _job(content)
     chosen = checked(module.Params, given["params"], name)

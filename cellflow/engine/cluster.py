@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
+from cellflow.engine.heap import KEPT
+
 THREADS = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
 """One thread a worker: a stage scales by workers, and threads that spin slow their neighbours down."""
-
-MEMORY = {"MALLOC_ARENA_MAX": "1"}
-"""Zarr decodes in threads, and each would keep freed memory in a heap of its own: a quarter more in all."""
 
 SILENT = {"DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical"}
 """What a block raises is in the journal; Dask would print it once more. Read as Dask is imported."""
@@ -144,9 +143,7 @@ def _settings(*, gpu_each: bool) -> dict[str, Any]:
     # Ctrl-C reaches the whole terminal group; the stage ends its workers, which need not complain.
     preload = ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"]
     return {
-        "distributed.nanny.pre-spawn-environ": THREADS
-        | MEMORY
-        | SILENT,  # without the default's malloc trimming
+        "distributed.nanny.pre-spawn-environ": THREADS | KEPT | SILENT,
         "distributed.scheduler.allowed-failures": 3,
         "distributed.scheduler.worker-saturation": 1.0,  # a dying worker takes one block with it, not two
         "distributed.worker.multiprocessing-method": "spawn",
