@@ -2,7 +2,8 @@
 
     .venv/bin/python benchmarks/supervoxels.py --size 256
 
-One thread, one process, one array: a phantom boundary map of the size, or `--file` tiled up to it. Prints
+One thread, one process, one array: a phantom boundary map of the size, or `--file` tiled up to it. The
+process keeps freed memory, as the stages' processes do, for both sides; `--fresh` leaves that out. Prints
 CPU seconds (not wall: other programs may run), Mvox/s and the peak memory of each step.
 
 * `ours`: what the stages run. `independent` floods the block with its halo, `exact` the core alone: the array
@@ -15,14 +16,17 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from ctypes import CDLL
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-os.environ.update(OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1", MALLOC_ARENA_MAX="1")
+os.environ.update(OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
 
 import numpy as np
 import psutil
+
+from cellflow.engine import heap
 
 Rows = list[tuple[str, float, float]]
 VOXEL = (1.0, 1.0, 1.0)
@@ -38,7 +42,10 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3, help="the best of so many")
     parser.add_argument("--file", type=Path, help="HDF5 file with a boundary map to tile up")
     parser.add_argument("--dataset", default="boundary")
+    parser.add_argument("--fresh", action="store_true", help="let large arrays be new memory each time")
     chosen = parser.parse_args()
+    if not chosen.fresh:
+        heap.keep()
     boundaries = tiled(chosen) if chosen.file else phantom(chosen.size)
     ours(boundaries[:96, :96, :96], 1)  # compiles
     print(f"{chosen.file or 'phantom'}, {boundaries.shape}, {boundaries.size / 1e6:.1f} Mvox")
@@ -80,10 +87,9 @@ def ours(boundaries: Any, repeat: int) -> Rows:  # noqa: ANN401
                 altitude, smoothed, block, boundaries.shape, p.min_size, planar=False
             )
         tables, _ = supervoxel_tables(grid, parts, p.min_size)
-        labels = np.empty(boundaries.shape, np.uint64)
-        for block in grid:
-            labels[block.core] = tables[block.id][local[block.core]]
-        return labels
+        for block in grid:  # of 32 bits, as the libraries' labels are
+            local[block.core] = tables[block.id].astype(np.uint32)[local[block.core]]
+        return local
 
     rows: Rows = []
     labels = measured(rows, "supervoxels, exact", lambda: exact(max(boundaries.shape)), repeat)
@@ -91,6 +97,7 @@ def ours(boundaries: Any, repeat: int) -> Rows:  # noqa: ANN401
     if boundaries.shape[0] > BLOCK and not np.array_equal(blocks, labels):
         raise SystemExit("blocks change the supervoxels")
     measured(rows, "supervoxels, independent", lambda: supervoxels_block(boundaries, p, VOXEL), repeat)
+    labels = labels.astype(np.uint64)
     measured(rows, "distance, smoothing, depth", lambda: landscape(boundaries, p, VOXEL, None), repeat)
 
     def graph() -> Any:  # noqa: ANN401
@@ -150,12 +157,13 @@ def floor(boundaries: Any) -> Rows:  # noqa: ANN401
 
 
 def measured(rows: Rows, name: str, call: Callable[[], Any], repeat: int) -> Any:  # noqa: ANN401
-    """The result; its best CPU seconds and its peak memory above the start, with the result."""
+    """The result; its best CPU seconds, and its peak memory above the start, with the result."""
+    getattr(CDLL(None), "malloc_trim", bool)(0)  # what was kept would not count
     process, best, peak, result = psutil.Process(), np.inf, 0.0, None
     for _ in range(repeat):
         result = None
         before, stop, seen = process.memory_info().rss, Event(), [0]
-        watcher = Thread(target=watch, args=(process, stop, seen))
+        watcher = Thread(target=watch, args=(process, stop, seen), daemon=True)
         watcher.start()
         start = time.process_time()
         result = call()

@@ -14,6 +14,7 @@ from cellflow.core.forest import seams as forest_seams
 from cellflow.core.forest.block import forest_block
 from cellflow.core.forest.join import supervoxel_tables
 from cellflow.core.forest.keys import NOTHING, altitudes, framed
+from cellflow.core.forest.trees import WAY, grow_trees
 from cellflow.core.grid import Grid
 from cellflow.core.seeds import local_maxima
 from cellflow.core.smoothing import smooth
@@ -342,3 +343,16 @@ def test_altitude_is_height_first_and_then_distance_from_the_middle():
     assert (np.diff(found.astype(np.int64)) > 0).all()
     assert found[-1] == NOTHING
     assert (found & 7 == 0).all()
+
+
+@pytest.mark.parametrize("length", [2, WAY - 1, WAY, WAY + 1, 4 * WAY])
+def test_ways_down_of_any_length_end_in_their_tree(length):
+    """Two slopes, each falling towards the end of the row that is scanned last, and a wall between them."""
+    altitude = np.full((3, 3, 2 * length + 3), NOTHING, np.uint32)
+    altitude[1, 1, 1 : length + 1] = altitude[1, 1, length + 2 : -1] = np.arange(length, 0, -1) << 3
+    trees = np.zeros(altitude.shape, np.int32)
+    piece = grow_trees(altitude, trees, np.zeros(1, bool), planar=False)
+    expected = np.zeros(altitude.shape, np.int32)
+    expected[1, 1, 1 : length + 1], expected[1, 1, length + 2 : -1] = 1, 2
+    assert (trees == expected).all()
+    assert piece.tolist() == [0, 0, 0]

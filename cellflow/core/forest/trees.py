@@ -12,6 +12,9 @@ from cellflow.core.forest.keys import NEVER, NOTHING, lower, pair_key
 HERE, ABSENT = 7, 6
 """In place of a direction 0..5 (z, y, x down, then up): a root; no voxel of the core."""
 
+WAY = 256
+"""So many voxels of a way down are remembered."""
+
 U8 = NDArray[np.uint8]
 U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
@@ -31,7 +34,7 @@ def grow_trees(altitude: U32, voxels: I32, undecided: NDArray[np.bool_], *, plan
     _point(altitude, planar, directions)
     flat, ways = voxels.ravel(), directions.ravel()
     z, y = altitude.shape[1] * altitude.shape[2], altitude.shape[2]
-    steps = np.array([-z, -y, -1, z, y, 1, 0, 0])
+    steps = np.array([-z, -y, -1, z, y, 1, 0, 0]).astype(np.uint64)  # -z wraps, and so does the sum
     if undecided.any():
         _stay_in_piece(flat, ways, steps)
     piece: I64 = _grow(flat, ways, steps, undecided.size - 1)
@@ -71,44 +74,62 @@ def _point(altitude: U32, planar: int, directions: U8) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _stay_in_piece(voxels: I32, directions: U8, steps: I64) -> None:
+def _stay_in_piece(voxels: I32, directions: U8, steps: U64) -> None:
     """A voxel of an undecided piece follows none but voxels of its piece."""
     for i in range(voxels.size):
-        if voxels[i] < 0 and voxels[i + steps[directions[i]]] != voxels[i]:
+        if voxels[i] < 0 and voxels[np.uint64(i) + steps[directions[i]]] != voxels[i]:
             directions[i] = HERE
 
 
 @numba.njit(cache=True, nogil=True)
-def _grow(trees: I32, directions: U8, steps: I64, count: int) -> I64:
-    """Give every voxel the tree that its way down ends in; the undecided pieces of the trees.
+def _grow(trees: I32, directions: U8, steps: U64, count: int) -> I64:
+    """Give every voxel the tree that its way down ends in; the undecided pieces of the trees."""
+    piece, start = np.zeros(max(1024, 2 * count), np.int64), np.uint64(0)
+    while start < trees.size:
+        piece = np.concatenate((piece, np.zeros_like(piece)))
+        start, count = _follow_ways(trees, directions, steps, piece, start, count)
+    return piece[: count + 1]
+
+
+@numba.njit(cache=True, nogil=True)
+def _follow_ways(
+    trees: I32, directions: U8, steps: U64, piece: I64, start: np.uint64, count: int
+) -> tuple[np.uint64, int]:
+    """From the voxel `start` as far as there is room in `piece`: where it ended, and the trees by then.
 
     Every way is followed as far as the first voxel that has a tree, and that tree written along it. Of two
-    voxels that point to each other the one that is reached first is the root.
+    voxels that point to each other the one that is reached first is the root. Each step waits for the one
+    before: indices are unsigned, which saves a test of their sign, and ways are remembered.
     """
-    piece = np.zeros(max(1024, 2 * count), np.int64)
-    for start in range(trees.size):
-        if trees[start] > 0 or directions[start] == ABSENT:
+    way, one = np.empty(WAY, np.uint64), np.uint64(1)
+    begin = start
+    while begin < trees.size and count + 1 < piece.size:
+        if trees[begin] > 0 or directions[begin] == ABSENT:
+            begin += one
             continue
-        voxel = start
+        voxel, length = begin, np.uint64(0)
         while True:
             code = directions[voxel]
             ahead = voxel + steps[code]
-            if trees[ahead] > 0:
-                tree = trees[ahead]
+            way[length] = voxel
+            length = min(length + one, np.uint64(WAY - 1))
+            tree = trees[ahead]
+            if tree > 0:
                 break
             if code == HERE or directions[ahead] == (code + 3 if code < 3 else code - 3):
                 count += 1
-                if count == piece.size:
-                    piece = np.concatenate((piece, np.zeros_like(piece)))
                 piece[count] = -1 - trees[voxel] if trees[voxel] < 0 else 0
                 tree = trees[voxel] = count
                 break
             voxel = ahead
-        voxel = start
-        while trees[voxel] <= 0:
-            trees[voxel] = tree
-            voxel += steps[directions[voxel]]
-    return piece[: count + 1]
+        for i in range(length):
+            trees[way[np.uint64(i)]] = tree
+        if length == WAY - 1:  # perhaps it was longer than could be remembered
+            voxel = way[length - one]
+            while trees[voxel + steps[directions[voxel]]] <= 0:
+                voxel += steps[directions[voxel]]
+                trees[voxel] = tree
+    return begin, count
 
 
 @numba.njit(cache=True, nogil=True)
@@ -153,26 +174,24 @@ def exits(trees: I32, altitude: U32, count: int, planar: int) -> Exits:
 def lowest(trees: I32, altitude: U32, wanted: U8, planar: int) -> Edges:
     """The lowest pair of each tree whose `wanted` is 0, inside the core: tree, other tree, key, pair id."""
     count = wanted.size
-    other, pairs = np.zeros(count, np.int32), np.zeros(count, np.int64)
-    keys = np.full(count, NEVER, np.uint64)
+    other, pairs = np.zeros(count, np.int32), np.full(count, -1, np.int64)
+    keys = np.where(wanted == 0, NEVER, np.uint64(0))  # nothing is lower than 0
     nz, ny, nx = trees.shape
+    differ, at = np.empty(nx, np.uint8), np.empty(nx, np.int64)
     for z in range(1, nz - 1):
         for y in range(1, ny - 1):
             for axis in range(1 if planar else 0, 3):
                 zz, yy, dx = z + (axis == 0), y + (axis == 1), int(axis == 2)
-                if zz == nz - 1 or yy == ny - 1:
-                    continue
                 here, there = trees[z, y], trees[zz, yy, dx:]
                 low, high = altitude[z, y], altitude[zz, yy, dx:]
                 first = 3 * (z * ny + y) * nx + axis
-                for x in range(1, nx - 1 - dx):
+                for i in range(_borders(here, there, differ, at)):
+                    x = at[i]
                     one, two = here[x], there[x]
-                    if one == two or one <= 0 or two <= 0:
-                        continue
                     key, pair = pair_key(low[x], high[x]), first + 3 * x
-                    if wanted[one] == 0 and lower(key, pair, keys[one], pairs[one]):
+                    if lower(key, pair, keys[one], pairs[one]):
                         other[one], keys[one], pairs[one] = two, key, pair
-                    if wanted[two] == 0 and lower(key, pair, keys[two], pairs[two]):
+                    if lower(key, pair, keys[two], pairs[two]):
                         other[two], keys[two], pairs[two] = one, key, pair
     rows = np.flatnonzero(other)
     return rows.astype(np.int32), other[rows], keys[rows], pairs[rows]
@@ -182,77 +201,81 @@ def lowest(trees: I32, altitude: U32, wanted: U8, planar: int) -> Edges:
 def basins(trees: I32, altitude: U32, planar: int) -> Edges:
     """The lowest pair between each two trees that touch: trees, key, pair id (of the frame); unordered."""
     nz, ny, nx = trees.shape
-    room = 4096
-    while room < 2 * nx:
-        room *= 2
-    a, b = np.empty(room, np.int32), np.empty(room, np.int32)
-    edges = a, b, np.empty(room, np.uint64), np.empty(room, np.int64)
-    table = np.full(2 * room, -1, np.int32)
-    count = 0
+    cells = 8192
+    while cells < 4 * nx:
+        cells *= 2
+    table = np.zeros(cells, np.uint64), np.empty(cells, np.uint64), np.empty(cells, np.int64)
+    differ, at, count = np.empty(nx, np.uint8), np.empty(nx, np.int64), 0
     for z in range(1, nz - 1):
         for y in range(1, ny - 1):
             for axis in range(1 if planar else 0, 3):
                 zz, yy, dx = z + (axis == 0), y + (axis == 1), int(axis == 2)
-                if zz == nz - 1 or yy == ny - 1:
-                    continue
-                if count + nx > edges[0].size:
-                    edges, table = _double(edges)
                 ids, heights = (trees[z, y], trees[zz, yy, dx:]), (altitude[z, y], altitude[zz, yy, dx:])
-                count = _row(ids, heights, 3 * (z * ny + y) * nx + axis, nx - 1 - dx, edges, table, count)
-    a, b, key, pair = edges
-    return a[:count].copy(), b[:count].copy(), key[:count].copy(), pair[:count].copy()
+                found = at[: _borders(*ids, differ, at)]
+                if 2 * (count + found.size) > table[0].size:
+                    table = _doubled(table)
+                count += _gather(found, ids, heights, 3 * (z * ny + y) * nx + axis, table)
+    both, key, pair = table
+    rows = np.flatnonzero(both)
+    a, b = both[rows] >> np.uint64(32), both[rows] & np.uint64(0xFFFFFFFF)
+    return a.astype(np.int32), b.astype(np.int32), key[rows], pair[rows]
 
 
 @numba.njit(cache=True, nogil=True)
-def _row(
-    ids: tuple[I32, I32], heights: tuple[U32, U32], pair: int, stop: int, edges: Edges, table: I32, count: int
-) -> int:
-    """Pairs between two rows. A run of the same two trees is looked up once, with its lowest pair."""
-    (here, there), (low, high) = ids, heights
-    a, b, keys, pairs = edges
-    x = 1
-    while x < stop:
-        one, two = here[x], there[x]
-        if one == two or one <= 0 or two <= 0:
-            x += 1
-            continue
-        best, where = pair_key(low[x], high[x]), x
-        x += 1
-        while x < stop and here[x] == one and there[x] == two:
-            key = pair_key(low[x], high[x])
-            if key < best:
-                best, where = key, x
-            x += 1
-        one, two = min(one, two), max(one, two)
-        cell = _find(table, a, b, one, two)
-        edge = table[cell]
-        if edge < 0:
-            table[cell] = edge = count
-            a[edge], b[edge], keys[edge], pairs[edge] = one, two, best, pair + 3 * where
-            count += 1
-        elif lower(best, pair + 3 * where, keys[edge], pairs[edge]):
-            keys[edge], pairs[edge] = best, pair + 3 * where
+def _borders(here: I32, there: I32, differ: U8, at: I64) -> int:
+    """Writes to `at` where two rows differ, and says how often; frame and mask are 0 and do not count.
+
+    Without a branch: where borders are is not to be guessed, and a wrong guess costs more than a voxel.
+    """
+    for x in range(there.size):
+        differ[x] = (here[x] != there[x]) & (here[x] > 0) & (there[x] > 0)
+    count = 0
+    for x in range(there.size):
+        at[count] = x
+        count += differ[x]
     return count
 
 
 @numba.njit(cache=True, nogil=True)
-def _find(table: I32, a: I32, b: I32, one: int, two: int) -> np.uint64:
-    """The cell of the hash table that holds this edge, or the empty one where it belongs."""
-    mask = np.uint64(table.size - 1)
-    mixed = (np.uint64(one) << np.uint64(32) | np.uint64(two)) * np.uint64(0x9E3779B97F4A7C15)
-    cell = (mixed >> np.uint64(32)) & mask
-    while table[cell] >= 0 and (a[table[cell]] != one or b[table[cell]] != two):
+def _gather(
+    at: I64, ids: tuple[I32, I32], heights: tuple[U32, U32], first: int, table: tuple[U64, U64, I64]
+) -> int:
+    """Lower the pairs of trees that meet at these places of two rows; how many are new to the table."""
+    (here, there), (low, high), (both, keys, pairs) = ids, heights, table
+    last, cell, new = np.uint64(0), np.uint64(0), 0
+    for x in at:
+        one, two = min(here[x], there[x]), max(here[x], there[x])
+        trees = np.uint64(one) << np.uint64(32) | np.uint64(two)
+        if trees != last:
+            cell, last = _cell(both, trees), trees
+        key, pair = pair_key(low[x], high[x]), first + 3 * x
+        if both[cell] == 0:
+            both[cell], keys[cell], pairs[cell] = trees, key, pair
+            new += 1
+        elif lower(key, pair, keys[cell], pairs[cell]):
+            keys[cell], pairs[cell] = key, pair
+    return new
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _cell(both: U64, trees: np.uint64) -> np.uint64:
+    """The cell of the hash table that holds these two trees, or the empty one where they belong."""
+    mask = np.uint64(both.size - 1)
+    cell = (trees * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)) & mask
+    while both[cell] != 0 and both[cell] != trees:
         cell = (cell + np.uint64(1)) & mask
     return cell
 
 
 @numba.njit(cache=True, nogil=True)
-def _double(edges: Edges) -> tuple[Edges, I32]:
-    a, b, key, pair = edges
-    n = a.size
-    a, b = np.concatenate((a, np.empty_like(a))), np.concatenate((b, np.empty_like(b)))
-    key, pair = np.concatenate((key, np.empty_like(key))), np.concatenate((pair, np.empty_like(pair)))
-    table = np.full(4 * n, -1, np.int32)
-    for edge in range(n):
-        table[_find(table, a, b, a[edge], b[edge])] = edge
-    return (a, b, key, pair), table
+def _doubled(table: tuple[U64, U64, I64]) -> tuple[U64, U64, I64]:
+    both, keys, pairs = table
+    wide = (
+        np.zeros(2 * both.size, np.uint64),
+        np.empty(2 * both.size, np.uint64),
+        np.empty(2 * both.size, np.int64),
+    )
+    for row in np.flatnonzero(both):
+        cell = _cell(wide[0], both[row])
+        wide[0][cell], wide[1][cell], wide[2][cell] = both[row], keys[row], pairs[row]
+    return wide
