@@ -125,7 +125,7 @@ class LiftedMulticut(Stepwise):
         return partition(graph, found.labels, edges_repulsive=repulsive, **facts)
 
     def _solved(self, graph: SignedGraph, plain: I64) -> Solution:
-        """Of a whole graph; from one segment too: what only pairs hold together is not joined step by step."""
+        """Of a whole graph. From one segment too: what only pairs hold together comes of no joins."""
         local = graph.local if graph.local.size else np.ones(len(graph.edges), np.bool_)
         whole = connected(graph.n_nodes, graph.edges.astype(np.int64), local)
         return solve(graph, self.proposals, self.iterations, (plain, whole))
