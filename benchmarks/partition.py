@@ -60,11 +60,14 @@ class Case:
         """Solve it."""
         if self.solver is None:
             return peers.PEERS[self.group][self.library, self.name](graph, beta)
-        return (self.solver.model_copy(update=self.with_beta(beta)))(graph).labels
+        return (self.solver.model_copy(update=self.with_beta(graph, beta)))(graph).labels
 
-    def with_beta(self, beta: float) -> dict[str, float]:
-        """Parameters that follow beta."""
-        return {"beta": beta} if "beta" in type(self.solver).model_fields else {}
+    def with_beta(self, graph: Graph, beta: float) -> dict[str, float]:
+        """Parameters that follow beta; lifted pairs cost what they cost the libraries."""
+        if not self.lifted:
+            return {"beta": beta} if "beta" in type(self.solver).model_fields else {}
+        costs = np.abs(peers.costs_of(graph, beta))
+        return {"beta": beta, "weight": float(costs.mean() / costs.max())}
 
 
 def main() -> None:

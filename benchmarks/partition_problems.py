@@ -64,7 +64,7 @@ def voxel_phantom(size: int) -> Problem:
         made = phantom_block(p, slab)
         raw[slab], truth[slab] = made.raw, made.labels
     low, high = np.percentile(raw, (1, 99.8)).astype(np.float32)
-    boundaries = predict.predict_block(raw, low, high - low, predict.Params(), p.voxel_size_um)
+    boundaries = predict.predict_block(raw, low, high - low, predict.Membrane(), p.voxel_size_um)
     cut = supervoxels.supervoxels_block(boundaries, supervoxels.Params(**FINE), p.voxel_size_um)
     return of_volume(f"voxel phantom, {size}^3", boundaries, cut.astype(np.uint64), truth)
 

@@ -37,7 +37,8 @@ class Multicut(Stepwise):
     """Multiply costs by edge size / largest edge size, so that large contacts count more than small ones."""
     proposals: int = Field(2, ge=0, le=100)
     """Solutions with noise on the costs that are fused with the greedy one: each lowers the energy a little
-    less than the one before, and takes a quarter of a second per million edges."""
+    less than the one before, and takes a quarter of a second per million edges. Up to half a million edges
+    they are moved by Kernighan-Lin first, which lowers it more, and takes four times as long."""
     iterations: int = Field(50, ge=0)
     """Kernighan-Lin rounds at most: more lower the energy and take longer; 0 moves nothing."""
 
