@@ -9,16 +9,16 @@ from pydantic import Field
 
 from cellflow.core.agglomeration import Agglomeration
 from cellflow.core.costs import CLIP, multicut_costs
-from cellflow.core.graphs import Graph, Lifted, Partition, connected, partition
+from cellflow.core.graphs import Graph, Lifted, Partition, partition
 from cellflow.core.histogram import BINS
 from cellflow.core.interactions import COST_SCALE, Interactions, Ranks, merged, of_costs, ranks_of
 from cellflow.core.linkage import Linkage
+from cellflow.core.multicut.greedy import greedy
 from cellflow.core.multicut.reduce import certain
 from cellflow.core.multicut.rows import measured, signed, solution
-from cellflow.core.multicut.signed import I64, SignedGraph, energy
-from cellflow.core.multicut.solve import Solution, solve
+from cellflow.core.multicut.signed import I64, SignedGraph, energy, segments
+from cellflow.core.multicut.solve import improved, solve
 from cellflow.core.thresholds import Beta, Statistics, number, resolved_beta, statistics
-from cellflow.solvers.multicut import Multicut
 from cellflow.solvers.stepwise import Flags, Stepwise
 
 LARGEST_SUM = 2.0**61
@@ -90,9 +90,9 @@ class LiftedMulticut(Stepwise):
         if frozen is not None:
             return solution(certain(graph, frozen, self.proposals, self.iterations), rows)
         near = rows.local
-        touching = SignedGraph(n_nodes, graph.edges[near], graph.cost[near])
-        plain = solve(touching, self.proposals, self.iterations).labels
-        return solution(self._solved(graph, plain).labels, rows)
+        plain = self._plain(SignedGraph(n_nodes, graph.edges[near], graph.cost[near]))
+        starts = [greedy(graph), plain, _whole(graph)]
+        return solution(improved(graph, starts, self.proposals, self.iterations), rows)
 
     def measured(self, rows: Interactions, labels: NDArray[np.integer]) -> dict[str, int]:
         """Energy and lower bound of a part, and how many pairs it has beside its edges."""
@@ -111,9 +111,9 @@ class LiftedMulticut(Stepwise):
         solver = self.resolved(seen)
         rows = solver.interactions(graph, seen=seen)
         lifted = signed(graph.n_nodes, rows)
-        given = solver.model_dump(include={"beta", "size_weighted", "proposals", "iterations"})
-        plain = Multicut(**given)(graph).labels
-        found = self._solved(lifted, plain)
+        alone = solver.interactions(replace(graph, lifted=None, long_range=None), seen=seen)
+        plain = self._plain(signed(graph.n_nodes, alone))
+        found = solve(lifted, self.proposals, self.iterations, (plain, _whole(lifted)))
         energies = {
             "energy": found.energy,
             "energy_multicut": energy(lifted.edges, lifted.cost, plain),
@@ -124,11 +124,9 @@ class LiftedMulticut(Stepwise):
         facts = {**solver.summary(energies, seen), **solver.facts}
         return partition(graph, found.labels, edges_repulsive=repulsive, **facts)
 
-    def _solved(self, graph: SignedGraph, plain: I64) -> Solution:
-        """Of a whole graph. From one segment too: what only pairs hold together comes of no joins."""
-        local = graph.local if graph.local.size else np.ones(len(graph.edges), np.bool_)
-        whole = connected(graph.n_nodes, graph.edges.astype(np.int64), local)
-        return solve(graph, self.proposals, self.iterations, (plain, whole))
+    def _plain(self, graph: SignedGraph) -> I64:
+        """Segments by the edges alone."""
+        return improved(graph, [greedy(graph)], self.proposals, self.iterations)
 
     def _surest(self, seen: Statistics) -> float:
         """The largest absolute cost of an edge of the whole graph, to 2^-17 of its boundary."""
@@ -143,6 +141,12 @@ class LiftedMulticut(Stepwise):
         total = float(seen.sizes) * most * max(1.0, self.long_range)
         total += int(seen.lifted) * self.weight * self._surest(seen)
         return min(COST_SCALE, float(2.0 ** np.floor(np.log2(LARGEST_SUM / max(total, 1.0)))))
+
+
+def _whole(graph: SignedGraph) -> I64:
+    """One segment, or one for each piece of the graph: what only pairs hold together comes of no joins."""
+    found: I64 = segments(graph.n_nodes, graph.edges, graph.local, np.zeros(graph.n_nodes, np.int64))
+    return found
 
 
 def _lifted(pairs: Lifted, rank: I64, cost: float) -> Interactions:

@@ -10,9 +10,10 @@ from cellflow.core.agglomeration import Agglomeration
 from cellflow.core.graphs import Graph, Partition, partition
 from cellflow.core.interactions import COST_SCALE, Interactions, Ranks, of_costs, ranks_of
 from cellflow.core.linkage import Linkage
+from cellflow.core.multicut.greedy import greedy
 from cellflow.core.multicut.reduce import certain
 from cellflow.core.multicut.rows import measured, signed, solution
-from cellflow.core.multicut.solve import solve
+from cellflow.core.multicut.solve import improved, solve
 from cellflow.core.thresholds import Beta, Statistics, number, resolved_beta, statistics
 from cellflow.solvers.stepwise import Stepwise
 
@@ -71,7 +72,7 @@ class Multicut(Stepwise):
         """The solution, or what several solutions of a part agree on away from its frozen nodes."""
         graph = signed(n_nodes, rows)
         if frozen is None:
-            labels = solve(graph, self.proposals, self.iterations).labels
+            labels = improved(graph, [greedy(graph)], self.proposals, self.iterations)
         else:
             labels = certain(graph, frozen, self.proposals, self.iterations)
         return solution(labels, rows)

@@ -37,17 +37,22 @@ def solve(graph: SignedGraph, proposals: int, rounds: int, others: Sequence[I64]
     with as many `rounds` of Kernighan-Lin at most. `others` are segments, numbered 0.. by smallest node.
     """
     first = greedy(graph)
-    found = fused(graph, [first, *others], rounds) if others else first
-    for start in range(0, proposals, TOGETHER):
-        seeds = range(start, min(start + TOGETHER, proposals))
-        found = fused(graph, [found, *(_drawn(graph, seed, rounds) for seed in seeds)], rounds)
-    found = kernighan_lin(graph, found, rounds)
+    found = improved(graph, [first, *others], proposals, rounds)
     return Solution(
         found,
         energy(graph.edges, graph.cost, found),
         energy(graph.edges, graph.cost, first),
         lowest(graph.cost) + packed(graph, found),
     )
+
+
+def improved(graph: SignedGraph, starts: Sequence[I64], proposals: int, rounds: int) -> I64:
+    """The labels of `solve` from these solutions, numbered 0.. by smallest node; nothing is bounded."""
+    found = fused(graph, starts, rounds) if len(starts) > 1 else starts[0]
+    for start in range(0, proposals, TOGETHER):
+        seeds = range(start, min(start + TOGETHER, proposals))
+        found = fused(graph, [found, *(_drawn(graph, seed, rounds) for seed in seeds)], rounds)
+    return kernighan_lin(graph, found, rounds)
 
 
 def _drawn(graph: SignedGraph, seed: int, rounds: int) -> I64:
