@@ -1,7 +1,7 @@
 """Speed, memory, energy and scores of every solver on three kinds of graphs, next to library calls.
 
     .venv/bin/python benchmarks/partition.py --edges 1000000 --file neuropil_fibsem.h5
-    .venv/bin/python benchmarks/partition.py --file neuropil_fibsem.h5 --tune
+    .venv/bin/python benchmarks/partition.py --file neuropil_fibsem.h5 --tune [--recut]
 
 Each call runs in a fresh process of one thread, on a graph that it is given, after a first call on a tiny
 graph. Columns: millions of edges per CPU second and CPU seconds (not wall: other programs may run), peak
@@ -60,11 +60,14 @@ class Case:
         """Solve it."""
         if self.solver is None:
             return peers.PEERS[self.group][self.library, self.name](graph, beta)
-        return (self.solver.model_copy(update=self.with_beta(beta)))(graph).labels
+        return (self.solver.model_copy(update=self.with_beta(graph, beta)))(graph).labels
 
-    def with_beta(self, beta: float) -> dict[str, float]:
-        """Parameters that follow beta."""
-        return {"beta": beta} if "beta" in type(self.solver).model_fields else {}
+    def with_beta(self, graph: Graph, beta: float) -> dict[str, float]:
+        """Parameters that follow beta; lifted pairs cost what they cost the libraries."""
+        if not self.lifted:
+            return {"beta": beta} if "beta" in type(self.solver).model_fields else {"threshold": 1 - beta}
+        costs = np.abs(peers.costs_of(graph, beta))
+        return {"beta": beta, "weight": float(costs.mean() / costs.max())}
 
 
 def main() -> None:
@@ -79,6 +82,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="names of solvers, such as multicut")
     parser.add_argument("--limit", type=float, default=600, help="seconds after which a call is stopped")
     parser.add_argument("--tune", action="store_true", help="choose beta on one half, score the other")
+    parser.add_argument("--recut", action="store_true", help="with supervoxels of our own, not the file's")
     chosen = parser.parse_args()
     wanted = [c for c in cases() if not chosen.only or c.group in chosen.only]
     if not peers.elf_is_there():
@@ -87,12 +91,12 @@ def main() -> None:
     if chosen.tune and not chosen.file:
         parser.error("--tune: found no --file, expected one: the halves are those of its volume")
     if chosen.tune:
-        tune(chosen.file, wanted)
+        tune(chosen.file, wanted, recut=chosen.recut)
         return
     if chosen.size:
         compare(problems.voxel_phantom(chosen.size), wanted, chosen)
     if chosen.file:
-        compare(problems.from_file(chosen.file), wanted, chosen)
+        compare(problems.from_file(chosen.file, recut=chosen.recut), wanted, chosen)
     if chosen.edges:
         compare(problems.graph_phantom(chosen.edges), wanted, chosen)
 
@@ -213,9 +217,9 @@ def energy(graph: Graph, labels: Labels, beta: float) -> float:
     return float(total)
 
 
-def tune(file: Path, wanted: list[Case]) -> None:
+def tune(file: Path, wanted: list[Case], *, recut: bool) -> None:
     """Adapted Rand error by beta on the first half; that of the best beta on the second."""
-    first, second = (problems.from_file(file, part) for part in ("first", "second"))
+    first, second = (problems.from_file(file, part, recut=recut) for part in ("first", "second"))
     print(f"{first.name}: adapted Rand error by beta; {second.name}: scores at the best\n")
     columns = "".join(f"{beta:>7}" for beta in BETAS)
     print(f"{'':46}{columns}{'best':>8}{'error':>9}{'split':>8}{'merge':>8}")

@@ -64,25 +64,28 @@ def voxel_phantom(size: int) -> Problem:
         made = phantom_block(p, slab)
         raw[slab], truth[slab] = made.raw, made.labels
     low, high = np.percentile(raw, (1, 99.8)).astype(np.float32)
-    boundaries = predict.predict_block(raw, low, high - low, predict.Params(), p.voxel_size_um)
+    boundaries = predict.predict_block(raw, low, high - low, predict.Membrane(), p.voxel_size_um)
     cut = supervoxels.supervoxels_block(boundaries, supervoxels.Params(**FINE), p.voxel_size_um)
     return of_volume(f"voxel phantom, {size}^3", boundaries, cut.astype(np.uint64), truth)
 
 
-def from_file(path: Path, part: str = "") -> Problem:
+def from_file(path: Path, part: str = "", *, recut: bool = False) -> Problem:
     """The graph of `boundary` and `supervoxels` in an HDF5 file, judged by `label` (0 and specks unknown).
 
-    `part`: nothing, "first" or "second" half along the longest axis.
+    `part`: nothing, "first" or "second" half along the longest axis. `recut`: with supervoxels of our own.
     """
     import h5py
 
     with h5py.File(path, "r") as file:
         volumes = [file[name][:] for name in ("boundary", "supervoxels", "label")]
+        voxel_um = tuple(file["boundary"].attrs.get("element_size_um", (1.0, 1.0, 1.0)))
     axis = int(np.argmax(volumes[0].shape))
     half = volumes[0].shape[axis] // 2
     within = {"": slice(None), "first": slice(half), "second": slice(half, None)}[part]
     box = (slice(None),) * axis + (within,)
     boundaries, cut, truth = (np.ascontiguousarray(volume[box]) for volume in volumes)
+    if recut:
+        cut = supervoxels.supervoxels_block(boundaries, supervoxels.Params(), voxel_um)
     _, dense = np.unique(cut, return_inverse=True)
     cut = (dense + (cut.min() > 0)).reshape(cut.shape).astype(np.uint64)
     made = of_volume(f"{path.name} {part}".strip(), boundaries, cut, truth.astype(np.uint64))

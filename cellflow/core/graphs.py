@@ -11,6 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from cellflow.core.errors import BadInput
+from cellflow.core.union import join, numbered
 
 PROBABILITY_SLACK = 1e-6  # a mean of float32 values in 0..1 may miss the range by its rounding
 
@@ -160,23 +161,7 @@ def connected(n_nodes: int, edges: NDArray[np.int64], joined: NDArray[np.bool_])
     """
     parent = np.arange(n_nodes)
     for i in range(edges.shape[0]):
-        if not joined[i]:
-            continue
-        u, v = edges[i, 0], edges[i, 1]
-        while parent[u] != u:
-            parent[u] = parent[parent[u]]
-            u = parent[u]
-        while parent[v] != v:
-            parent[v] = parent[parent[v]]
-            v = parent[v]
-        parent[max(u, v)] = min(u, v)
-    # A parent is never larger than its node, so one pass upwards meets every root before its members.
-    labels = np.empty(n_nodes, dtype=np.int64)
-    count = 0
-    for node in range(n_nodes):
-        if parent[node] == node:
-            labels[node] = count
-            count += 1
-        else:
-            labels[node] = labels[parent[node]]
+        if joined[i]:
+            join(parent, edges[i, 0], edges[i, 1])
+    labels: NDArray[np.int64] = numbered(parent)
     return labels

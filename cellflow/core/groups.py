@@ -19,6 +19,10 @@ from cellflow.core.linkage import Linkage
 I64 = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
+BRIDGE = 2
+"""Local steps from a pair that attracts in which nodes are kept for sums, though nothing attracts them: what
+lies between the two may have to connect them."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -49,7 +53,7 @@ class Decided:
     """Ascending."""
     top: I64
     goes_on: Flags
-    """Something still attracts its segment; the edges of others need not be looked at again."""
+    """Its segment is unfinished; the edges of others need not be looked at again."""
     forbidden: I64
     """Ranks of the rows across the border of the group that turned out never to be merged."""
 
@@ -92,6 +96,8 @@ def reduce_group(
     found = solver.reduce(len(ids), replace(rows, edges=dense.reshape(-1, 2)), None if last else ~own)
     labels, left = found.labels, contracted(found.interactions, found.labels, solver.combination)
     alive = unfinished(len(ids), left)
+    if solver.combination == "sum":
+        alive |= _bridges(left, ~own)
     inside = np.asarray((own & alive)[left.edges].all(axis=1))
     kept = taken(left, inside)
     across = found.interactions.forbidden & ~own[dense.reshape(-1, 2)].all(axis=1)
@@ -111,3 +117,20 @@ def contract(rows: Interactions, here: Decided, there: Decided, linkage: Linkage
 def taken(rows: Interactions, wanted: Flags) -> Interactions:
     """The wanted rows, in their order."""
     return replace(rows, **{field.name: getattr(rows, field.name)[wanted] for field in fields(rows)})
+
+
+def _bridges(rows: Interactions, frozen: Flags) -> Flags:
+    """(n,): nodes that may yet connect a pair that attracts and does not touch, as a lifted multicut may ask.
+
+    They lie a few local steps from such a pair, or from a `frozen` node (n,), which may have one that is not
+    among the rows.
+    """
+    far = ~rows.local
+    if not far.any():
+        return np.zeros(frozen.size, np.bool_)
+    near, local = frozen.copy(), rows.edges[rows.local]
+    near[rows.edges[far & (rows.weight > 0)]] = True
+    for _ in range(BRIDGE):
+        u, v = near[local].T
+        near[local[u, 1]] = near[local[v, 0]] = True
+    return near

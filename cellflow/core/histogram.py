@@ -21,11 +21,15 @@ class Bins:
 
     def count(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """How many values fall into each bin."""
+        return np.bincount(self.place(values), minlength=self.n)
+
+    def place(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """The bin of each value, in one row; what lies outside is in the first or last."""
         if values.dtype.kind in "iu" and self.offset == 0:
             where = values.ravel().astype(np.int64) - int(self.low)
         else:
             where = ((values.ravel().astype(np.float64) - self.low) / self.width).astype(np.int64)
-        return np.bincount(np.clip(where, 0, self.n - 1), minlength=self.n)
+        return np.clip(where, 0, self.n - 1)
 
     def percentile(self, counts: NDArray[np.int64], percent: float) -> float:
         """The smallest value that at least `percent` of the voxels do not exceed (numpy's `inverted_cdf`)."""

@@ -6,7 +6,7 @@ exact: a table may be cut, contracted and joined in any order and grouping, and 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numba import njit
@@ -40,6 +40,22 @@ SCALE = 2.0**24
 """The weight of a voxel pair that attracts with all it has: probabilities have steps of 6e-8."""
 COST_SCALE = 2.0**20
 """The weight of a voxel pair that costs 1 to cut: costs reach 7 and more, and sums grow large."""
+
+
+class Ranks(NamedTuple):
+    """The numbers that the rows of a part have in the whole graph: edges, long-range and lifted pairs."""
+
+    edges: I64
+    long_range: I64
+    lifted: I64
+
+
+def ranks_of(graph: Graph) -> Ranks:
+    """Those of a whole graph: they count on from the edges to the pairs."""
+    kinds = (graph, graph.long_range, graph.lifted)
+    ends = np.cumsum([len(kind.edges) if kind else 0 for kind in kinds])
+    numbers = np.arange(ends[2])
+    return Ranks(numbers[: ends[0]], numbers[ends[0] : ends[1]], numbers[ends[1] :])
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,18 +106,15 @@ class Interactions:
         return self.weight, self.size, self.rank, self.local, self.forbidden
 
 
-def of_graph(
-    graph: Graph, beta: float, linkage: Linkage, ranks: tuple[I64, I64] | None = None
-) -> Interactions:
+def of_graph(graph: Graph, beta: float, linkage: Linkage, ranks: Ranks | None = None) -> Interactions:
     """The evidence of a graph: each pair attracts by `(1 - boundary) - beta`, in steps of 2^-24.
 
     Multiplied by the size (rounded, at least 1) for `mean` and `sum`; the others look at no sizes. Pairs
-    of `graph.long_range` are not local. `ranks` are the numbers of the edges and of the long-range pairs
-    in a larger graph that this one is a part of; left out, they count on from the edges to the pairs.
+    of `graph.long_range` are not local; `graph.lifted` is not looked at. `ranks` are those in a larger
+    graph that this one is a part of.
     """
     further = graph.long_range or Graph(graph.n_nodes, np.empty((0, 2), np.int64), np.empty(0), np.empty(0))
-    numbers = np.arange(len(graph.edges) + len(further.edges))
-    near, far = ranks or (numbers[: len(graph.edges)], numbers[len(graph.edges) :])
+    near, far, _ = ranks or ranks_of(graph)
     sized = linkage in ("mean", "sum")
     found = _rows(graph, signed_weights(graph.boundary, beta) * SCALE, near, sized=sized, local=True)
     if not far.size:
@@ -110,15 +123,13 @@ def of_graph(
     return merged([found, more], linkage)
 
 
-def of_costs(graph: Graph, beta: float, rank: I64 | None = None, *, sized: bool) -> Interactions:
-    """What it costs to cut the edges of a graph (`multicut_costs`), in steps of 2^-20, for the linkage sum.
+def of_costs(graph: Graph, beta: float, rank: I64, *, sized: bool, scale: float = COST_SCALE) -> Interactions:
+    """What it costs to cut the edges of a graph (`multicut_costs`), times `scale`, for the linkage sum.
 
-    Multiplied by the size (rounded, at least 1) if `sized`. Long-range pairs are left out. `rank` are the
-    numbers of the edges in a larger graph that this one is a part of.
+    Multiplied by the size (rounded, at least 1) if `sized`. Long-range and lifted pairs are left out. `rank`
+    are the numbers of the edges in a larger graph that this one is a part of.
     """
-    numbers = np.arange(len(graph.edges)) if rank is None else rank
-    costs = multicut_costs(graph.boundary, beta) * COST_SCALE
-    return _rows(graph, costs, numbers, sized=sized, local=True)
+    return _rows(graph, multicut_costs(graph.boundary, beta) * scale, rank, sized=sized, local=True)
 
 
 def merged(parts: Sequence[Interactions], linkage: Linkage) -> Interactions:

@@ -25,22 +25,40 @@ def nuclei_pairs(n_nodes: int, edges: I64, nucleus: U64, depth: int, most: int) 
     Exact; a breadth-first search from every node with a nucleus, twice. Memory: 16 B an edge, 24 B a node,
     48 B a pair.
     """
-    neighbours = _neighbours(n_nodes, edges)
-    counts = np.cumsum(_count(neighbours, nucleus, depth))
-    reached = int(np.searchsorted(counts, most, side="right"))
-    pairs = np.empty((int(counts[reached - 1]) if reached else 0, 2), np.int64)
-    if reached:
-        _fill(neighbours, nucleus, reached, pairs)
-    same = nucleus[pairs[:, 0]] == nucleus[pairs[:, 1]]
-    return Lifted(n_nodes, pairs, np.where(same, 1.0, -1.0)), reached
+    near, every = neighbours(n_nodes, edges), (0, n_nodes)
+    reached = depth_within(count_pairs(near, nucleus, every, depth), most)
+    return pairs_of(near, nucleus, every, reached), reached
 
 
-def _neighbours(n_nodes: int, edges: I64) -> Neighbours:
+def neighbours(n_nodes: int, edges: I64) -> Neighbours:
+    """Those of every node, by edges (m, 2) in any order."""
     first = np.zeros(n_nodes + 1, np.int64)
     np.cumsum(np.bincount(edges.ravel(), minlength=n_nodes), out=first[1:])
     ends = np.empty(2 * len(edges), np.int64)
     _place(edges, first[:-1].copy(), ends)
     return first, ends
+
+
+def count_pairs(near: Neighbours, nucleus: U64, within: tuple[int, int], depth: int) -> I64:
+    """(depth,): pairs at 1, 2, ... steps whose smaller node is one of `within` (start, stop).
+
+    The graph may be a part, if it has all edges that fewer than `depth` steps lead to from these nodes.
+    """
+    counts: I64 = _count(near, nucleus, within, depth)
+    return counts
+
+
+def depth_within(counts: I64, most: int) -> int:
+    """The largest depth at which there are at most so many pairs."""
+    return int(np.searchsorted(np.cumsum(counts), most, side="right"))
+
+
+def pairs_of(near: Neighbours, nucleus: U64, within: tuple[int, int], depth: int) -> Lifted:
+    """The pairs at most `depth` steps apart that `count_pairs` counts."""
+    pairs = np.empty((int(count_pairs(near, nucleus, within, depth).sum()), 2), np.int64)
+    _fill(near, nucleus, within, depth, pairs)
+    same = nucleus[pairs[:, 0]] == nucleus[pairs[:, 1]]
+    return Lifted(nucleus.size, pairs, np.where(same, 1.0, -1.0))
 
 
 @njit(cache=True, nogil=True)
@@ -53,31 +71,30 @@ def _place(edges: I64, free: I64, ends: I64) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _count(neighbours: Neighbours, nucleus: U64, depth: int) -> I64:
-    """Pairs at 1 to `depth` steps."""
+def _count(near: Neighbours, nucleus: U64, within: tuple[int, int], depth: int) -> I64:
     counts = np.zeros(depth, np.int64)
     seen, queue = np.full(nucleus.size, -1), np.empty(nucleus.size, np.int64)
-    for u in range(nucleus.size):
+    for u in range(within[0], within[1]):
         if nucleus[u] == 0:
             continue
         start, stop = _start(u, seen, queue)
         for step in range(depth):
-            start, stop = _step(neighbours, u, seen, queue, start, stop)
+            start, stop = _step(near, u, seen, queue, start, stop)
             for v in queue[start:stop]:
                 counts[step] += v > u and nucleus[v] != 0
     return counts
 
 
 @njit(cache=True, nogil=True)
-def _fill(neighbours: Neighbours, nucleus: U64, depth: int, pairs: I64) -> None:
+def _fill(near: Neighbours, nucleus: U64, within: tuple[int, int], depth: int, pairs: I64) -> None:
     seen, queue = np.full(nucleus.size, -1), np.empty(nucleus.size, np.int64)
     row = 0
-    for u in range(nucleus.size):
+    for u in range(within[0], within[1]):
         if nucleus[u] == 0:
             continue
         start, stop = _start(u, seen, queue)
         for _ in range(depth):
-            start, stop = _step(neighbours, u, seen, queue, start, stop)
+            start, stop = _step(near, u, seen, queue, start, stop)
         found = queue[1:stop]
         for v in np.sort(found[(found > u) & (nucleus[found] != 0)]):
             pairs[row, 0], pairs[row, 1] = u, v
@@ -91,9 +108,9 @@ def _start(u: int, seen: I64, queue: I64) -> tuple[int, int]:
 
 
 @njit(cache=True, nogil=True)
-def _step(neighbours: Neighbours, u: int, seen: I64, queue: I64, start: int, stop: int) -> tuple[int, int]:
+def _step(near: Neighbours, u: int, seen: I64, queue: I64, start: int, stop: int) -> tuple[int, int]:
     """One step further out from u: of the nodes in `queue[start:stop]` the new neighbours, behind them."""
-    first, ends = neighbours
+    first, ends = near
     last = stop
     for i in range(start, stop):
         for v in ends[first[queue[i]] : first[queue[i] + 1]]:

@@ -19,6 +19,7 @@ from cellflow.core.errors import BadInput
 from cellflow.core.graphs import Graph
 from cellflow.core.histogram import BINS, Bins
 
+F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
 Quantile = Annotated[str, Field(pattern=r"^q(0(\.\d+)?|1(\.0+)?)$")]
@@ -39,6 +40,8 @@ def _one_message(value: object, check: ValidatorFunctionWrapHandler) -> float | 
 Beta = Annotated[Annotated[float, Field(gt=0, lt=1)] | Quantile, WrapValidator(_one_message)]
 Threshold = Annotated[Annotated[float, Field(ge=0, le=1)] | Quantile, WrapValidator(_one_message)]
 
+BOUNDARIES = Bins(0.0, 1.0, integer=False)
+
 MIDDLE = 0.5
 """What stands for a quantile where there is no edge to take it of."""
 
@@ -49,24 +52,40 @@ class Statistics:
 
     counts: I64
     """`histogram` of the edges."""
-    largest: NDArray[np.float64]
-    """(): the size of the largest edge; 0 without edges."""
+    largest: F64
+    """The size of the largest edge in each of its bins; 0 without one."""
+    sizes: F64
+    """(): the sizes of all edges and long-range pairs together, each at least 1."""
+    lifted: I64
+    """(): how many lifted pairs there are."""
 
 
 def statistics(graph: Graph) -> Statistics:
     """Those of a graph, or of the part that its edges are."""
-    return Statistics(histogram(graph.boundary), np.array(graph.sizes.max(initial=0.0)))
+    largest = np.zeros(BINS)
+    np.maximum.at(largest, BOUNDARIES.place(graph.boundary), graph.sizes)
+    kinds = (graph, graph.long_range) if graph.long_range else (graph,)
+    return Statistics(
+        histogram(graph.boundary),
+        largest,
+        np.array(sum(float(np.maximum(kind.sizes, 1).sum()) for kind in kinds)),
+        np.array(len(graph.lifted.edges) if graph.lifted else 0),
+    )
 
 
 def together(parts: Sequence[Statistics]) -> Statistics:
-    """Those of the whole. Associative and exact."""
-    counts = np.sum([part.counts for part in parts], axis=0)
-    return Statistics(counts, np.array(max(float(part.largest) for part in parts)))
+    """Those of the whole. Associative; exact where sizes are whole numbers."""
+    counts, largest = np.zeros(BINS, np.int64), np.zeros(BINS)
+    for part in parts:
+        counts += part.counts
+        np.maximum(largest, part.largest, out=largest)
+    sizes, lifted = sum(float(part.sizes) for part in parts), sum(int(part.lifted) for part in parts)
+    return Statistics(counts, largest, np.array(sizes), np.array(lifted))
 
 
 def histogram(boundary: NDArray[np.float64]) -> I64:
     """How many boundary values (m,) in 0..1 lie in each of 65536 equal bins."""
-    return Bins(0.0, 1.0, integer=False).count(boundary)
+    return BOUNDARIES.count(boundary)
 
 
 def resolved(threshold: float | str, counts: I64) -> float:

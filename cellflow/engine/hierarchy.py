@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from cellflow.core.groups import Decided, Group, Reducer, contract, grouped, reduce_group, taken
 from cellflow.core.interactions import Interactions, merged
+from cellflow.core.linkage import Linkage
 from cellflow.engine.parts import load_part, save_part
 from cellflow.engine.stage import Context
 
@@ -58,6 +59,11 @@ class Level:
         """The edges across the border of a group, whoever kept them."""
         theirs = [self.leading(n, group) for n, others in enumerate(self.between) if group in others]
         return theirs + [self.leading(group, other) for other in self.between[group]]
+
+    def kept(self, group: int, linkage: Linkage) -> Interactions:
+        """The edges inside a group and those to others that it kept: every edge of the graph is in one."""
+        theirs = [self.leading(group, other) for other in self.between[group]]
+        return merged([self.inside(group), *theirs], linkage)
 
     def left(self, group: int) -> Interactions:
         """The edges inside a group after it was reduced."""

@@ -48,6 +48,17 @@ def load_nuclei(table: Path, ranges: int) -> Held:
     return Held(**_stack(table, "nuclei", ranges))
 
 
+def load_nucleus(table: Path, nodes_per_range: int, ids: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """The nucleus of some supervoxels, `ids` ascending: the ranges that they lie in are read, one by one."""
+    found, at = np.zeros(ids.size, np.uint64), (ids - 1) // nodes_per_range
+    bounds = np.searchsorted(at, np.arange(at[-1] + 2)) if ids.size else np.zeros(1, np.int64)
+    for i in np.flatnonzero(np.diff(bounds)).tolist():
+        own = slice(bounds[i], bounds[i + 1])
+        nucleus = load_columns(table, "nuclei", ("nucleus",), [i])["nucleus"]
+        found[own] = nucleus[ids[own] - 1 - i * nodes_per_range]
+    return found
+
+
 def load_truth(table: Path, ranges: int) -> NDArray[np.uint64]:
     """The true cell of every node, in the order of ids; only a graph phantom has it."""
     return _stack(table, "truth", ranges)["cell"]

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from cellflow.core import interactions
 from cellflow.core.agglomeration import Agglomeration, agglomerate
 from cellflow.core.graphs import Graph, Partition, partition
-from cellflow.core.interactions import Interactions
+from cellflow.core.interactions import Interactions, Ranks
 from cellflow.core.linkage import Linkage
-from cellflow.core.thresholds import statistics
+from cellflow.core.thresholds import Statistics, statistics
 from cellflow.solvers.stepwise import Stepwise
 
 I64 = NDArray[np.int64]
@@ -39,8 +39,13 @@ class Agglomerating(Stepwise):
         """How the rows of equal pairs are combined."""
         return self.rule.linkage
 
-    def interactions(self, graph: Graph, ranks: tuple[I64, I64] | None = None) -> Interactions:
-        """The evidence of a graph; `ranks` of a part as `cellflow.core.interactions.of_graph` takes them."""
+    def interactions(
+        self,
+        graph: Graph,
+        ranks: Ranks | None = None,
+        seen: Statistics | None = None,  # noqa: ARG002 - a part needs no other
+    ) -> Interactions:
+        """As `cellflow.core.interactions.of_graph`."""
         return interactions.of_graph(graph, self.rule.beta, self.rule.linkage, ranks)
 
     def reduce(

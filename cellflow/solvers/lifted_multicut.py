@@ -1,33 +1,43 @@
 """Lifted multicut: a multicut that also knows of pairs that do not touch, from nuclei or long affinities."""
 
-from typing import Literal
+from dataclasses import replace
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cellflow.core.costs import multicut_costs
-from cellflow.core.graphs import Graph, Partition, connected, partition
-from cellflow.core.multicut.signed import SignedGraph, energy
-from cellflow.core.multicut.solve import solve
-from cellflow.core.schema import Schema
-from cellflow.core.thresholds import Beta, resolved_beta, statistics
-from cellflow.solvers.multicut import Multicut
+from cellflow.core.agglomeration import Agglomeration
+from cellflow.core.costs import CLIP, multicut_costs
+from cellflow.core.graphs import Graph, Lifted, Partition, partition
+from cellflow.core.histogram import BINS
+from cellflow.core.interactions import COST_SCALE, Interactions, Ranks, merged, of_costs, ranks_of
+from cellflow.core.linkage import Linkage
+from cellflow.core.multicut.greedy import greedy
+from cellflow.core.multicut.reduce import certain
+from cellflow.core.multicut.rows import measured, signed, solution
+from cellflow.core.multicut.signed import I64, SignedGraph, energy, segments
+from cellflow.core.multicut.solve import improved, solve
+from cellflow.core.thresholds import Beta, Statistics, number, resolved_beta, statistics
+from cellflow.solvers.stepwise import Flags, Stepwise
 
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
+LARGEST_SUM = 2.0**61
+"""Costs times their scale add up to less: noise on them doubles their sum at most."""
 
 
-class LiftedMulticut(Schema):
+class LiftedMulticut(Stepwise):
     """Minimum cost lifted multicut: cut pairs, touching or not, of the smallest sum of costs.
 
     Pairs that nuclei put together or apart cost `weight` times the largest cost of an edge; long-range pairs
     of affinities cost as edges do, times `long_range`. Segments are connected through edges, whatever
     speaks for it. NP-hard: greedy contraction, the plain multicut and one segment are fused with solutions of
     noisy costs, then moved by Kernighan-Lin; the energy is no higher than that of any of the first three. No
-    random numbers but hashes. About 0.1 kB of memory an edge or pair, one thread. Sources: Horňáková et al.,
-    ICML 2017; Keuper et al., ICCV 2015; Beier et al., CVPR 2015.
+    random numbers but hashes. About 0.1 kB of memory an edge or pair, one thread. A graph in parts is joined
+    where solutions of each part agree, away from its border. Sources: Horňáková et al., ICML 2017; Keuper et
+    al., ICCV 2015; Beier et al., CVPR 2015.
     """
+
+    lifts: ClassVar[bool] = True
 
     name: Literal["lifted_multicut"] = "lifted_multicut"
     beta: Beta = 0.5
@@ -44,69 +54,103 @@ class LiftedMulticut(Schema):
     iterations: int = Field(50, ge=0)
     """Kernighan-Lin rounds at most: more lower the energy and take longer; 0 moves nothing."""
 
+    def resolved(self, seen: Statistics) -> Self:
+        """The solver with a number for beta."""
+        return self.model_copy(update={"beta": resolved_beta(self.beta, seen.counts)})
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """The number that beta is."""
+        return {"beta": number(self.beta)}
+
+    @property
+    def combination(self) -> Linkage:
+        """Costs add up."""
+        return "sum"
+
+    def interactions(
+        self, graph: Graph, ranks: Ranks | None = None, seen: Statistics | None = None
+    ) -> Interactions:
+        """The costs of edges and of all pairs, those of equal pairs added up; pairs alone are not local."""
+        seen, ranks, beta = seen or statistics(graph), ranks or ranks_of(graph), number(self.beta)
+        scale, sized = self._scale(seen), self.size_weighted
+        found = [of_costs(graph, beta, ranks.edges, sized=sized, scale=scale)]
+        if graph.long_range is not None and self.long_range:
+            far = of_costs(
+                graph.long_range, beta, ranks.long_range, sized=sized, scale=scale * self.long_range
+            )
+            found.append(replace(far, local=np.zeros(len(far.edges), np.bool_)))
+        if graph.lifted is not None:
+            found.append(_lifted(graph.lifted, ranks.lifted, scale * self.weight * self._surest(seen)))
+        return merged(found, self.combination)
+
+    def reduce(self, n_nodes: int, rows: Interactions, frozen: Flags | None = None) -> Agglomeration:
+        """The solution, or what several solutions of a part agree on away from its frozen nodes."""
+        graph = signed(n_nodes, rows)
+        if frozen is not None:
+            return solution(certain(graph, frozen, self.proposals, self.iterations), rows)
+        near = rows.local
+        plain = self._plain(SignedGraph(n_nodes, graph.edges[near], graph.cost[near]))
+        starts = [greedy(graph), plain, _whole(graph)]
+        return solution(improved(graph, starts, self.proposals, self.iterations), rows)
+
+    def measured(self, rows: Interactions, labels: NDArray[np.integer]) -> dict[str, int]:
+        """Energy and lower bound of a part, and how many pairs it has beside its edges."""
+        return {**measured(rows, labels), "lifted": int(np.count_nonzero(~rows.local))}
+
+    def summary(self, measured: dict[str, int], seen: Statistics) -> dict[str, float]:
+        """Energies in the units of the costs."""
+        largest = max(round(float(seen.largest.max())), 1) if self.size_weighted else 1
+        unit = self._scale(seen) * largest
+        found = {name: round(value / unit, 6) for name, value in measured.items() if name != "lifted"}
+        return {**found, "lifted": measured["lifted"]}
+
     def __call__(self, graph: Graph) -> Partition:
         """Partition of `graph` with an energy no higher than that of its plain multicut."""
-        beta = resolved_beta(self.beta, statistics(graph).counts)
-        costs = multicut_costs(graph.boundary, beta, graph.sizes if self.size_weighted else None)
-        pairs, lifted = self._lifted(graph, costs, beta)
-        costs, pairs, lifted = _apart(graph, costs, pairs, lifted)
-        scale = _scale(costs, lifted)
-        signed = SignedGraph(
-            graph.n_nodes,
-            np.concatenate([graph.edges, pairs]).astype(np.int32),
-            np.rint(np.concatenate([costs, lifted]) * scale).astype(np.int64),
-            np.arange(len(costs) + len(lifted)) < len(costs),
-        )
-        plain = Multicut(
-            beta=beta,
-            size_weighted=self.size_weighted,
-            proposals=self.proposals,
-            iterations=self.iterations,
-        )(graph).labels
-        # One segment as well: what only pairs hold together is never joined step by step.
-        whole = connected(graph.n_nodes, graph.edges, np.ones(len(graph.edges), np.bool_))
-        found = solve(signed, self.proposals, self.iterations, (plain, whole))
-        facts = {
+        seen = statistics(graph)
+        solver = self.resolved(seen)
+        rows = solver.interactions(graph, seen=seen)
+        lifted = signed(graph.n_nodes, rows)
+        alone = solver.interactions(replace(graph, lifted=None, long_range=None), seen=seen)
+        plain = self._plain(signed(graph.n_nodes, alone))
+        found = solve(lifted, self.proposals, self.iterations, (plain, _whole(lifted)))
+        energies = {
             "energy": found.energy,
-            "energy_multicut": energy(signed.edges, signed.cost, plain),
+            "energy_multicut": energy(lifted.edges, lifted.cost, plain),
             "energy_lower_bound": found.lower_bound,
+            "lifted": int(np.count_nonzero(~rows.local)),
         }
-        rounded = {name: round(value / scale, 6) for name, value in facts.items()}
-        return partition(graph, found.labels, lifted=len(lifted), **rounded, beta=beta)
+        repulsive = int(np.count_nonzero(rows.weight < 0))
+        facts = {**solver.summary(energies, seen), **solver.facts}
+        return partition(graph, found.labels, edges_repulsive=repulsive, **facts)
 
-    def _lifted(self, graph: Graph, costs: F64, beta: float) -> tuple[I64, F64]:
-        """All pairs beside the edges, each once, and what it costs to cut them."""
-        pairs, values = [np.empty((0, 2), np.int64)], [np.empty(0)]
-        if graph.lifted is not None:
-            pairs.append(graph.lifted.edges)
-            values.append(graph.lifted.attraction * self.weight * np.abs(costs).max(initial=0))
-        if graph.long_range is not None and self.long_range:
-            further = graph.long_range
-            sizes = further.sizes / graph.sizes.max(initial=1) if self.size_weighted else 1.0
-            pairs.append(further.edges)
-            values.append(self.long_range * sizes * multicut_costs(further.boundary, beta))
-        every, row = np.unique(np.concatenate(pairs), axis=0, return_inverse=True)
-        total: F64 = np.bincount(row.ravel(), np.concatenate(values), len(every)).astype(np.float64)
-        return every, total
+    def _plain(self, graph: SignedGraph) -> I64:
+        """Segments by the edges alone."""
+        return improved(graph, [greedy(graph)], self.proposals, self.iterations)
 
+    def _surest(self, seen: Statistics) -> float:
+        """The largest absolute cost of an edge of the whole graph, to 2^-17 of its boundary."""
+        middle = (np.arange(BINS) + 0.5) / BINS
+        sizes = np.maximum(np.rint(seen.largest), 1) if self.size_weighted else 1.0
+        costs = np.abs(multicut_costs(middle, number(self.beta))) * sizes
+        return float(costs.max(where=seen.counts > 0, initial=0.0))
 
-def _apart(graph: Graph, costs: F64, pairs: I64, lifted: F64) -> tuple[F64, I64, F64]:
-    """Costs of edges, with what was said of them as pairs as well; all other pairs and their costs."""
-    edge = np.searchsorted(_key(graph, graph.edges), _key(graph, pairs))
-    edge = np.minimum(edge, max(len(costs) - 1, 0))
-    same = (graph.edges[edge] == pairs).all(axis=1) if len(costs) else np.zeros(len(pairs), np.bool_)
-    total = costs.copy()
-    total[edge[same]] += lifted[same]
-    return total, np.ascontiguousarray(pairs[~same]), lifted[~same]
+    def _scale(self, seen: Statistics) -> float:
+        """A power of two that makes whole numbers of costs, as fine as the sum of all allows."""
+        most = float(np.abs(multicut_costs(np.array([CLIP, 1 - CLIP]), number(self.beta))).max())
+        total = float(seen.sizes) * most * max(1.0, self.long_range)
+        total += int(seen.lifted) * self.weight * self._surest(seen)
+        return min(COST_SCALE, float(2.0 ** np.floor(np.log2(LARGEST_SUM / max(total, 1.0)))))
 
 
-def _key(graph: Graph, pairs: I64) -> I64:
-    """One number for each pair, in the order of the pairs."""
-    key: I64 = pairs[:, 0] * graph.n_nodes + pairs[:, 1]
-    return key
+def _whole(graph: SignedGraph) -> I64:
+    """One segment, or one for each piece of the graph: what only pairs hold together comes of no joins."""
+    found: I64 = segments(graph.n_nodes, graph.edges, graph.local, np.zeros(graph.n_nodes, np.int64))
+    return found
 
 
-def _scale(*costs: F64) -> float:
-    """A power of two that makes whole numbers of costs, as fine as their sum allows."""
-    total = sum(float(np.abs(part).sum()) for part in costs)
-    return float(2.0 ** np.floor(61 - np.log2(total))) if total > 0 else 1.0
+def _lifted(pairs: Lifted, rank: I64, cost: float) -> Interactions:
+    """What it costs to part pairs, an attraction of 1 at this cost."""
+    none = np.zeros(len(pairs.edges), np.bool_)
+    weight = np.rint(pairs.attraction * cost).astype(np.int64)
+    return Interactions(pairs.edges, weight, np.ones(len(weight), np.int64), rank, none, none)

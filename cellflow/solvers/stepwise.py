@@ -7,23 +7,26 @@
 """
 
 from abc import ABC, abstractmethod
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellflow.core.agglomeration import Agglomeration
 from cellflow.core.graphs import Graph
-from cellflow.core.interactions import Interactions
+from cellflow.core.interactions import Interactions, Ranks
 from cellflow.core.linkage import Linkage
 from cellflow.core.schema import Schema
 from cellflow.core.thresholds import Statistics
 
-I64 = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
 class Stepwise(Schema, ABC):
     """A solver of a whole graph, or of one that comes in parts."""
+
+    lifts: ClassVar[bool] = False
+    """Whether it looks at what nuclei say of pairs."""
 
     @abstractmethod
     def resolved(self, seen: Statistics) -> Self:
@@ -40,20 +43,20 @@ class Stepwise(Schema, ABC):
         """How the rows of equal pairs are combined."""
 
     @abstractmethod
-    def interactions(self, graph: Graph, ranks: tuple[I64, I64] | None = None) -> Interactions:
-        """The evidence of a graph; `ranks` of a part as `cellflow.core.interactions.of_graph` takes them."""
+    def interactions(
+        self, graph: Graph, ranks: Ranks | None = None, seen: Statistics | None = None
+    ) -> Interactions:
+        """The evidence of a graph. Of a part: its `ranks` in the whole graph, and what is `seen` of that."""
 
     @abstractmethod
-    def reduce(
-        self, n_nodes: int, rows: Interactions, frozen: NDArray[np.bool_] | None = None
-    ) -> Agglomeration:
+    def reduce(self, n_nodes: int, rows: Interactions, frozen: Flags | None = None) -> Agglomeration:
         """All merges, or those that are certain while the nodes of other parts are frozen.
 
         The rows that come back, not those that went in, go on to be contracted: of a part they may be
         forbidden by now.
         """
 
-    def measured(self, graph: Graph, labels: NDArray[np.integer]) -> dict[str, int]:  # noqa: ARG002
+    def measured(self, rows: Interactions, labels: NDArray[np.integer]) -> dict[str, int]:  # noqa: ARG002
         """What there is to say of a part that has been solved; the numbers of all parts add up."""
         return {}
 

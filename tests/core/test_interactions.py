@@ -11,7 +11,16 @@ from signed_graphs import LINKAGES, interactions_of, rows_of, selected, signed_g
 from cellflow.core.costs import multicut_costs
 from cellflow.core.errors import BadInput
 from cellflow.core.graphs import Graph
-from cellflow.core.interactions import COST_SCALE, SCALE, Interactions, contracted, merged, of_costs, of_graph
+from cellflow.core.interactions import (
+    COST_SCALE,
+    SCALE,
+    Interactions,
+    Ranks,
+    contracted,
+    merged,
+    of_costs,
+    of_graph,
+)
 
 linkages = pytest.mark.parametrize("linkage", LINKAGES)
 ROW = (0, 1, 5, 2, 0, True, False)
@@ -105,7 +114,7 @@ def test_costs_are_log_odds_of_voxel_pairs_and_leave_long_range_pairs_out():
 
 
 def test_a_part_of_a_graph_keeps_the_numbers_of_the_whole():
-    ranks = np.array([10, 11, 20]), np.array([31, 30])
+    ranks = Ranks(np.array([10, 11, 20]), np.array([31, 30]), np.empty(0, np.int64))
     assert of_graph(a_graph(far()), 0.5, "max", ranks).rank.tolist() == [10, 31, 20, 30]
 
 

@@ -3,13 +3,18 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from group_levels import by_levels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_graphs import graph_of, numbered, random_graph, random_graphs
 
+from cellflow.core import groups
 from cellflow.core.costs import multicut_costs
 from cellflow.core.graphs import Graph, Lifted, connected
-from cellflow.solvers import LiftedMulticut, Multicut
+from cellflow.core.multicut.greedy import greedy
+from cellflow.core.multicut.signed import segments
+from cellflow.core.thresholds import statistics
+from cellflow.solvers import LiftedMulticut, Multicut, lifted_multicut
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -32,9 +37,10 @@ def energy(solver, graph, labels):
     largest = graph.sizes.max(initial=1)
     costs = multicut_costs(graph.boundary, solver.beta) * graph.sizes / largest
     total = [c for (u, v), c in zip(graph.edges, costs, strict=True) if labels[u] != labels[v]]
-    strongest = np.abs(costs).max(initial=0)
+    middles = (np.minimum(np.floor(graph.boundary * 65536), 65535) + 0.5) / 65536  # of bins
+    surest = np.abs(multicut_costs(middles, solver.beta) * graph.sizes / largest).max(initial=0)
     for (u, v), a in zip(graph.lifted.edges, graph.lifted.attraction, strict=True):
-        total.append(a * solver.weight * strongest if labels[u] != labels[v] else 0)
+        total.append(a * solver.weight * surest if labels[u] != labels[v] else 0)
     far = graph.long_range
     for (u, v), c, s in zip(far.edges, multicut_costs(far.boundary, solver.beta), far.sizes, strict=True):
         total.append(c * s / largest * solver.long_range if labels[u] != labels[v] else 0)
@@ -114,3 +120,64 @@ def test_a_quantile_is_the_number_that_the_facts_tell():
     by_number = LiftedMulticut(beta=by_quantile.facts["beta"])(graph)
     assert by_number.facts == by_quantile.facts
     assert by_quantile.facts["beta"] != LiftedMulticut()(graph).facts["beta"] == 0.5
+
+
+def in_groups(graph, solver, per_group):
+    """The labels that a driver finds that looks at groups of nodes."""
+    seen = statistics(graph)
+    solver = solver.resolved(seen)
+    rows = solver.interactions(graph, seen=seen)
+    return numbered(by_levels(rows, graph.n_nodes, solver, per_group, 2))
+
+
+@settings(max_examples=60)
+@given(random_graphs(6), seeds, st.integers(1, 3))
+def test_groups_find_connected_segments_no_better_than_the_best(graph, seed, per_group):
+    graph, solver = with_pairs(graph, seed), LiftedMulticut(beta=0.4)
+    labels = in_groups(graph, solver, per_group)
+    u, v = np.array(labels)[graph.edges].T
+    assert labels == connected(graph.n_nodes, graph.edges, u == v).tolist()
+    best = min(energy(solver, graph, found) for found in set(partitions(graph)))
+    assert best <= energy(solver, graph, labels) + 1e-5
+
+
+def optima_in_groups():
+    """How many of 60 graphs are solved to the optimum in groups of one or two nodes."""
+    reached = 0
+    for seed in range(60):
+        graph, solver = with_pairs(random_graph(seed, 6, density=0.7), seed), LiftedMulticut()
+        best = min(energy(solver, graph, labels) for labels in set(partitions(graph)))
+        reached += energy(solver, graph, in_groups(graph, solver, 1 + seed % 2)) <= best + 1e-5
+    return reached
+
+
+def test_small_graphs_in_groups_are_mostly_solved_to_the_optimum(monkeypatch):
+    assert optima_in_groups() >= 54
+    monkeypatch.setattr(
+        lifted_multicut,
+        "certain",
+        lambda graph, *_: segments(graph.n_nodes, graph.edges, graph.local, greedy(graph)),
+    )
+    assert optima_in_groups() < 54
+
+
+@pytest.mark.parametrize("bridges", [True, False])
+def test_what_nothing_attracts_may_still_connect_a_nucleus_across_groups(monkeypatch, bridges):
+    if not bridges:
+        monkeypatch.setattr(groups, "_bridges", lambda _, frozen: np.zeros_like(frozen))
+    torn = graph_of(4, [(0, 1), (1, 2), (2, 3)], [-0.3, -0.3, -0.3])
+    together = replace(torn, lifted=Lifted(4, np.array([[0, 3]]), np.array([1.0])))
+    assert LiftedMulticut()(together).labels.tolist() == [0, 0, 0, 0]
+    assert in_groups(together, LiftedMulticut(), 1) == ([0, 0, 0, 0] if bridges else [0, 1, 2, 3])
+
+
+def test_many_strong_pairs_of_large_contacts_do_not_overflow():
+    """Contacts of 2^30 voxel pairs, and pairs that weigh a million of them each."""
+    graph = random_graph(1, 40, density=0.5)
+    pairs = np.array(list(combinations(range(graph.n_nodes), 2)))
+    attraction = np.where(np.arange(len(pairs)) % 3 == 0, 1.0, -1.0)
+    large = replace(graph, sizes=graph.sizes * 2**30, lifted=Lifted(graph.n_nodes, pairs, attraction))
+    small = replace(large, sizes=graph.sizes)
+    solver = LiftedMulticut(weight=1e6)
+    found, same = solver(large), solver(small)
+    assert found.facts["energy"] == pytest.approx(same.facts["energy"], rel=1e-6)

@@ -11,6 +11,7 @@ from toy_graphs import graph_of, random_graph, random_graphs
 from cellflow.core.costs import multicut_costs
 from cellflow.core.graph_phantom import GraphPhantom, graph_and_truth
 from cellflow.core.graphs import Graph, cut_edges
+from cellflow.core.multicut import solve
 from cellflow.solvers import Multicut
 
 
@@ -117,6 +118,15 @@ def test_more_proposals_and_moves_each_lower_the_energy():
     ways = ({"proposals": 0, "iterations": 0}, {"proposals": 0}, {}, {"proposals": 20})
     found = [Multicut(**way)(graph).facts["energy"] for way in ways]
     assert found == sorted(set(found), reverse=True)
+
+
+def test_the_proposals_of_small_graphs_are_moved_before_they_are_fused(monkeypatch):
+    graphs = [graph_and_truth(GraphPhantom(edges=30_000, noise=0.6, seed=seed))[0] for seed in range(3)]
+    moved = [Multicut()(graph).facts["energy"] for graph in graphs]
+    monkeypatch.setattr(solve, "MOVED", 0)
+    unmoved = [Multicut()(graph).facts["energy"] for graph in graphs]
+    assert all(one <= other for one, other in zip(moved, unmoved, strict=True))
+    assert sum(moved) < sum(unmoved)
 
 
 def test_the_lower_bound_is_close():

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from toy_graphs import random_graph, random_graphs
 
 from cellflow.core.graphs import Graph, partition
-from cellflow.core.interactions import Interactions
-from cellflow.core.thresholds import Statistics, histogram, together
+from cellflow.core.interactions import Interactions, Ranks
+from cellflow.core.thresholds import statistics, together
 from cellflow.solvers import Agglomerate, Gasp, MutexWatershed
 
 SOLVERS = [Agglomerate(threshold="q0.4", linkage=linkage) for linkage in ("mean", "max", "min")]
@@ -47,7 +47,7 @@ def solved_in_parts(solver, graph, group):
     """As a driver does: no step but the last sees more than the rows that touch one group."""
     n, numbers = graph.n_nodes, np.unique(group)
     own = [group[graph.edges[:, 0]] == number for number in numbers]
-    parts = [Statistics(histogram(graph.boundary[e]), graph.sizes[e].max(initial=0)) for e in own]
+    parts = [statistics(part_of(graph, e, np.arange(n))) for e in own]
     solver = solver.resolved(together(parts))
     labels, owned = np.arange(n), []
     for number in numbers:
@@ -56,7 +56,7 @@ def solved_in_parts(solver, graph, group):
         ends = [graph.edges[near].ravel(), graph.long_range.edges[far].ravel(), np.flatnonzero(mine)]
         nodes = np.unique(np.concatenate(ends))
         part = replace(part_of(graph, near, nodes), long_range=part_of(graph.long_range, far, nodes))
-        rows = solver.interactions(part, ranks=(near, len(graph.edges) + far))
+        rows = solver.interactions(part, Ranks(near, len(graph.edges) + far, far[:0]))
         found = solver.reduce(len(nodes), rows, frozen=~mine[nodes])
         labels[mine] = nodes[found.labels[mine[nodes]]]
         # A row between two parts is seen by both, and belongs to the part of its smaller node.

@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
 
-from cellflow.core.errors import BadInput
 from cellflow.core.graph_phantom import GraphPhantom, graph_and_truth
 from cellflow.core.graphs import connected
 from cellflow.core.multicut.greedy import greedy
 from cellflow.core.multicut.signed import segments
 from cellflow.engine import hierarchy
 from cellflow.engine.stage import Job, execute, read_receipt
-from cellflow.solvers import Agglomerate, Gasp, LiftedMulticut, Multicut, MutexWatershed, multicut
+from cellflow.solvers import Agglomerate, Gasp, Multicut, MutexWatershed, multicut
 from cellflow.stages import graph, graph_phantom, partition
 
 SOLVERS = [
@@ -135,8 +134,3 @@ def test_workers_do_not_change_a_multicut_in_groups(cells):
     cells.workers = 1
     np.testing.assert_array_equal(alone, several)
     assert said == again
-
-
-def test_a_lifted_multicut_beyond_the_limit_is_refused(cells):
-    with pytest.raises(BadInput, match=r"expected for it solver multicut, gasp.*not lifted_multicut"):
-        solved(cells, solver=LiftedMulticut(), solve_at_once=5000)

@@ -27,6 +27,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from cellflow.core.linkage import FORBIDDEN, LOCAL, MIN, ROW, combine, stronger
+from cellflow.core.union import join
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -154,20 +155,10 @@ def _pair(rows: Rows, best: I32, state: U8, waits: U8, drawn: Flags) -> tuple[I3
         elif (
             rows[i].tag & LOCAL and not waits[node] and not waits[other] and (drawn[node] or best[other] == i)
         ):
-            one, two = _root(into, node), _root(into, other)
-            into[max(one, two)] = min(one, two)
-            count += one != two
+            count += join(into, node, other)
     for node in range(best.size):
         into[node] = into[into[node]]
     return into, count
-
-
-@njit(cache=True, nogil=True)
-def _root(into: I32, node: int) -> int:
-    while into[node] != node:
-        into[node] = into[into[node]]
-        node = into[node]
-    return node
 
 
 @njit(cache=True, nogil=True)

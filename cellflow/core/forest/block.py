@@ -24,11 +24,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from cellflow.core.forest.contract import OPEN, SEED, UNDECIDED, ascend, follow, follow_once, root
+from cellflow.core.forest.contract import OPEN, SEED, UNDECIDED, ascend, follow, follow_once
 from cellflow.core.forest.keys import NEVER, cross_keys
 from cellflow.core.forest.seeds import Pieces, pieces
 from cellflow.core.forest.trees import basins, climb, exits, grow_trees, lowest
 from cellflow.core.grid import Block, Triple
+from cellflow.core.union import root
 
 CROWDED = 4
 """Trees for each seed from which it pays to join once along their lowest pairs before pairs are listed."""

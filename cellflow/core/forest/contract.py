@@ -5,13 +5,12 @@
 2. `ascend`: the pairs that are left, in ascending order, for pieces of plateaus that are perhaps seeds.
 """
 
-from typing import Any
-
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from cellflow.core.forest.keys import ascending, lower
+from cellflow.core.union import root
 
 OPEN, SEED, UNDECIDED = 0, 1, 2
 
@@ -50,15 +49,6 @@ def ascend(edges: Edges, kind: U8, piece: I64, exits: Exits, parent: I32) -> Edg
     refused = _ascend(edges, kind, piece, exits, parent)
     a, b, key, pair = edges
     return a[refused], b[refused], key[refused], pair[refused]
-
-
-@numba.njit(cache=True, nogil=True)
-def root(parent: NDArray[Any], i: int) -> int:
-    """The root of a tree; halves the way to it."""
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
-    return i
 
 
 @numba.njit(cache=True, nogil=True)

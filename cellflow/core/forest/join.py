@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellflow.core.forest.block import BlockForest
-from cellflow.core.forest.contract import root
 from cellflow.core.forest.keys import ascending
 from cellflow.core.forest.seams import (
     Nodes,
@@ -22,6 +21,7 @@ from cellflow.core.forest.seams import (
 )
 from cellflow.core.grid import Grid, Triple
 from cellflow.core.morton import morton
+from cellflow.core.union import root
 
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellflow.core.forest.block import BlockForest, without_cycles
-from cellflow.core.forest.contract import OPEN, SEED, root
+from cellflow.core.forest.contract import OPEN, SEED
 from cellflow.core.forest.keys import NEVER, ascending
 from cellflow.core.grid import Grid
+from cellflow.core.union import root
 
 U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]

@@ -13,6 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from cellflow.core.multicut.signed import I32, I64, Flags, SignedGraph
+from cellflow.core.union import root
 
 NONE = -1
 # One record an edge, because what it needs together should lie together: memory is what this waits for.
@@ -102,11 +103,7 @@ def roots(state: Contraction) -> I64:
     """The node that every node has been joined into."""
     found = np.empty(state.parent.size, np.int64)
     for node in range(found.size):
-        root = state.parent[node]
-        while state.parent[root] != root:
-            state.parent[root] = state.parent[state.parent[root]]
-            root = state.parent[root]
-        found[node] = root
+        found[node] = root(state.parent, node)
     return found
 
 

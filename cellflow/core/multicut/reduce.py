@@ -6,7 +6,7 @@ part a          a a a f                   not how they are joined to each other.
                 a a a f
 """
 
-from cellflow.core.multicut.fusion import agreement
+from cellflow.core.multicut.fusion import agreement, fused
 from cellflow.core.multicut.greedy import greedy
 from cellflow.core.multicut.kernighan_lin import kernighan_lin
 from cellflow.core.multicut.proposals import proposal
@@ -16,12 +16,15 @@ from cellflow.core.multicut.signed import I64, Flags, SignedGraph, segments
 def certain(graph: SignedGraph, frozen: Flags, proposals: int, rounds: int) -> I64:
     """Segments `(n_nodes,)`, numbered by smallest node: what all solutions of the part agree on.
 
-    Frozen nodes (bool) and those beside them stay alone: too little is known there. Solutions are greedy
-    contraction and as many `proposals`, each moved by Kernighan-Lin with the frozen nodes free to be joined.
-    A rule of thumb, not a proof: the energy of the whole comes out a little higher than at once.
+    Frozen nodes (bool) and those beside them stay alone: too little is known there. Solutions are as many
+    `proposals`, and what comes of their fusion with greedy contraction, moved by Kernighan-Lin with the
+    frozen nodes free to be joined. A rule of thumb, not a proof: the energy of the whole comes out a little
+    higher or lower than at once. To move every solution takes twice the time, and brings some thousandths of
+    a percent.
     """
-    starts = [greedy(graph), *(proposal(graph, seed) for seed in range(proposals))]
-    pieces = agreement(graph, [kernighan_lin(graph, start, rounds) for start in starts])
+    solutions = [proposal(graph, seed) for seed in range(proposals)]
+    best = kernighan_lin(graph, fused(graph, [greedy(graph), *solutions], rounds), rounds)
+    pieces = agreement(graph, [best, *solutions])
     border = frozen.copy()
     border[graph.edges[frozen[graph.edges].any(axis=1)]] = True
     inside = ~border[graph.edges].any(axis=1)

@@ -6,6 +6,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from cellflow.core.union import join, numbered
+
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -51,22 +53,8 @@ def segments(n_nodes: int, edges: I32, local: Flags, labels: I64) -> I64:
     """Segments `(n_nodes,)`: what local edges connect inside the labels; numbered 0.. by smallest node."""
     parent = np.arange(n_nodes)
     for e in range(len(edges)):
-        u, v = np.int64(edges[e, 0]), np.int64(edges[e, 1])
-        if labels[u] != labels[v] or (local.size > 0 and not local[e]):
-            continue
-        while parent[u] != u:
-            parent[u] = parent[parent[u]]
-            u = parent[u]
-        while parent[v] != v:
-            parent[v] = parent[parent[v]]
-            v = parent[v]
-        parent[max(u, v)] = min(u, v)
-    # No parent is larger than its child: one pass upwards meets every root before its members.
-    found, count = np.empty(n_nodes, np.int64), 0
-    for node in range(n_nodes):
-        if parent[node] == node:
-            found[node] = count
-            count += 1
-        else:
-            found[node] = found[parent[node]]
+        u, v = edges[e, 0], edges[e, 1]
+        if labels[u] == labels[v] and (local.size == 0 or local[e]):
+            join(parent, u, v)
+    found: I64 = numbered(parent)
     return found

@@ -65,6 +65,7 @@ def run(context: Context, p: Params) -> dict[str, Any]:
         "supervoxels": sum(part["holding"] for part in merged),
         "contested": sum(part["contested"] for part in merged),
         "ranges": len(ranges),
+        "nodes_per_range": NODES_PER_RANGE,
         "depth": p.depth,
         **made,
     }

@@ -23,13 +23,10 @@ from cellflow.engine.hierarchy import JOBS
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Demand
 from cellflow.engine.tables import load_nuclei
-from cellflow.solvers import Multicut, Solver, Stepwise
+from cellflow.solvers import Multicut, Solver
 from cellflow.stages.partition.evidence import Table
-from cellflow.stages.partition.levels import solve_by_levels
-
-PAIRS_PER_EDGE = 8
-"""Pairs of supervoxels with nuclei, at most: their depth is lowered until they are no more. In tissue a depth
-of 3 gives about 7 of them, 4 twice as many, with little to gain."""
+from cellflow.stages.partition.levels import PAIRS_PER_EDGE, solve_by_levels
+from cellflow.stages.partition.nucleated import Nuclei
 
 
 class Params(Schema):
@@ -41,15 +38,15 @@ class Params(Schema):
     solver: Solver = Multicut()
     """`multicut`, `lifted_multicut`, `gasp`, `mutex_watershed`, `agglomerate`, with their own parameters."""
     solve_at_once: int = Field(20_000_000, ge=1)
-    """Edges up to which the graph is solved in one piece, in about 0.2 kB of memory each. A larger one is
-    solved in groups, level by level, in jobs of an eighth of it, to the same cells; with `multicut`, and
-    `gasp` of `sum`, to nearly the same. `lifted_multicut` solves only what fits."""
+    """Edges up to which the graph is solved in one piece, in about 0.2 kB of memory each; pairs that the
+    solver looks at count as edges. A larger one is solved in groups, level by level, in jobs of an eighth of
+    it, to the same cells; with `multicut`, `lifted_multicut`, and `gasp` of `sum`, to nearly the same."""
 
 
 def demand(nodes: int, edges: int, p: Params, *, nucleated: bool = False) -> Demand:
     """The solver's graph, or that of a group and of the last level; 160 B an edge were seen of a multicut."""
-    if edges <= p.solve_at_once:
-        pairs = PAIRS_PER_EDGE * edges if nucleated else 0
+    pairs = PAIRS_PER_EDGE * edges if nucleated else 0
+    if edges + pairs * p.solver.lifts <= p.solve_at_once:
         return Demand(tasks=0, main_bytes=edges * 300 + nodes * 200 + pairs * 240, disk_bytes=nodes * 8)
     return Demand(
         tasks=edges * JOBS // p.solve_at_once,
@@ -70,10 +67,12 @@ def run(context: Context, p: Params) -> dict[str, Any]:
         quantile=_quantile(p, found["quantiles"]),
         long_range=pairs > 0,
     )
-    if found["edges"] + pairs <= p.solve_at_once:
+    nuclei = _nuclei(context) if p.solver.lifts else None
+    most = found["edges"] * PAIRS_PER_EDGE if nuclei else 0
+    if found["edges"] + pairs + most <= p.solve_at_once:
         segments, facts = _solved_at_once(context, table, p)
     else:
-        segments, facts = _solved_by_levels(context, table, p)
+        segments, facts = solve_by_levels(context, table, p.solver, p.solve_at_once, nuclei)
     write(context.output("segments.npy"), lambda file: np.save(file, np.insert(segments, 0, 0)))
     return facts
 
@@ -85,14 +84,12 @@ def _solved_at_once(context: Context, table: Table, p: Params) -> tuple[NDArray[
     return (made.labels + 1).astype(np.uint64), {**facts, **made.facts}
 
 
-def _solved_by_levels(context: Context, table: Table, p: Params) -> tuple[NDArray[np.uint64], dict[str, Any]]:
-    if not isinstance(p.solver, Stepwise):
-        raise BadInput(
-            f"stages.partition: found a graph of more than {p.solve_at_once} edges, expected for it solver "
-            f"multicut, gasp, mutex_watershed or agglomerate and not {p.solver.name}; change the solver or "
-            "raise stages.partition.solve_at_once"
-        )
-    return solve_by_levels(context, table, p.solver, p.solve_at_once)
+def _nuclei(context: Context) -> Nuclei | None:
+    """Where the nuclei of the supervoxels are to be read, if there are some."""
+    if "nuclei" not in context.job.after:
+        return None
+    found = context.result("nuclei")
+    return Nuclei(context.file("nuclei", "table"), found["nodes_per_range"], found["depth"])
 
 
 def _lifted(context: Context, nodes: int, edges: NDArray[np.int64]) -> tuple[Lifted | None, dict[str, int]]:
