@@ -18,6 +18,8 @@ from cellflow.stages.predict.tiles import AHEAD
 
 TORCH = 330 << 20
 """torch with its libraries, in a worker."""
+SESSION = "cellflow.networks.session"
+"""It brings torch, which takes seconds."""
 BESIDE = 4
 """Tasks beside each other on a GPU: it computes for one while others read, normalise, compress and write."""
 
@@ -64,7 +66,7 @@ def network_crew(job: Job, p: Network, workers: int) -> Crew:
     z, y, x = read_receipt(job.folder, "ingest-raw")["result"]["shape"]
     raw = open_read(volume_path(job.folder, "raw") / "0")
     need = network_demand(job.storage.fitted((z, y, x)), raw.dtype, p)
-    return Crew(min(workers, need.most_workers or workers))
+    return Crew(min(workers, need.most_workers or workers), ready=(SESSION,))
 
 
 def _around(like: Fitted, dtype: DTypeLike, lattice: Lattice) -> int:
