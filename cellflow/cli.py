@@ -86,12 +86,13 @@ def plan(config: Path, workers: int) -> None:
     Exit code 2 if it cannot fit, or if anything in the file or its inputs is wrong.
     """
     from cellflow.config import load
-    from cellflow.plan import check, lines, planned
+    from cellflow.plan import check, check_devices, lines, planned
 
     chosen = load(config)
     found = planned(chosen)
     click.echo("\n".join(lines(found, workers)))
     check(found, chosen, workers)
+    check_devices(chosen)
 
 
 @cli.command(

@@ -116,6 +116,17 @@ def check(rows: list[Row], config: Config, workers: int) -> None:
         )
 
 
+def check_devices(config: Config) -> None:
+    """Raises `BadInput` if a network is still to predict on a GPU that this machine has not."""
+    for sample in config.samples:
+        for stage, p in (
+            ("predict", config.stages.predict),
+            ("predict-nuclei_raw", config.stages.predict_nuclei),
+        ):
+            if stage in config.chain(sample) and not (config.folder(sample) / f"{stage}.json").exists():
+                predict.check_device(p)
+
+
 def _demands(config: Config, sample: str) -> dict[str, Demand]:
     like = config.storage.fitted(config.shape(sample))
     voxel = _voxel_um(config, sample)

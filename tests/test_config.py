@@ -81,7 +81,11 @@ def test_a_short_config_is_completed_by_defaults():
             with_stage(nuclei={"predicted": True}),
             "stages.predict.predictor: makes boundaries, expected predicted_nuclei as well, as stages.nuclei",
         ),
-        (with_stage(predict_nuclei={"predictor": {"name": "membrane"}}), "predict_nuclei.predictor.model: found"),
+        (with_stage(predict_nuclei={"predictor": {"name": "membrane"}}), "predict_nuclei.predictor.model: "),
+        (
+            with_stage(predict={"predictor": {"name": "network", "model": "membrane3d", "device": "gpu"}}),
+            "stages.predict.predictor.network.device: found 'gpu'",
+        ),
         (
             {**with_phantom(phantom_also=["nuclei"]), "stages": {"reconcile": {"split": False, "join": 0}}},
             "samples.toy: found nuclei that nothing goes by: the solver is multicut",

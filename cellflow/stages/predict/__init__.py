@@ -94,6 +94,14 @@ def check(p: Predicting, *, nuclei: bool) -> None:
         )
 
 
+def check_device(p: Predicting) -> None:
+    """Raises `BadInput` if a GPU is asked for that this machine has not."""
+    if isinstance(p.predictor, Network) and p.predictor.device not in {"auto", "cpu"}:
+        from cellflow.networks.device import gpus_of  # noqa: PLC0415 - torch takes a second
+
+        gpus_of(p.predictor.device)
+
+
 def _image(p: Predicting) -> str:
     return "nuclei_raw" if isinstance(p, Nuclei) else "raw"
 

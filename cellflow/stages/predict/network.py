@@ -87,7 +87,7 @@ class Network(ModelSpec):
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of the numbers between layers: 16 bits need half the memory, and half the time on many processors; a
     probability is then right to about 1/100."""
-    device: str = "auto"
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """`cpu`, `cuda`, `cuda:1`; `auto` takes all GPUs that the job sees, one a worker, or else the CPU."""
     batch: int | None = Field(None, ge=1, le=256)
     """Tiles at once. Default: on a GPU so many small ones that they keep it busy and fit into its memory; on
