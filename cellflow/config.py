@@ -11,7 +11,7 @@ import cellflow
 from cellflow.core.affinities import is_direct
 from cellflow.core.errors import BadInput
 from cellflow.core.grid import Triple
-from cellflow.core.schema import Schema, checked
+from cellflow.core.schema import Schema, checked, without
 from cellflow.engine.formats import Source, Volume, fingerprint, open_volume
 from cellflow.engine.store import Storage
 from cellflow.sample import ROLES, Sample, plain_name, plain_path, same_shape
@@ -138,7 +138,7 @@ class Config(Schema):
         """What Snakemake compares to see whether a stage must run again, and hands to it: JSON."""
         p = self.params(stage, sample)
         content = {
-            "params": p.model_dump(mode="json"),
+            "params": without(p.model_dump(mode="json"), [f"predictor.{name}" for name in predict.FASTER]),
             "storage": self.storage.model_dump(mode="json"),
             "version": cellflow.__version__,
         }

@@ -89,8 +89,14 @@ def test_a_network_takes_the_place_of_the_filter_and_other_weights_ask_for_it_ag
     result = json.loads((folder / "results" / "toy" / "predict.json").read_text())["result"]
     assert result["model"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert planned(folder, "--until", "predict") == set()
+    for faster in ({"device": "cpu", "batch": 2}, {"device": "cuda"}):
+        change(folder, predict={"predictor": {**predictor, **faster}})
+        assert planned(folder, "--until", "predict") == set()
     save(folder, seed=2)
     assert planned(folder, "--until", "predict") == {"predict"}
+    code, said = run(folder, "--until", "predict")
+    assert code != 0
+    assert "device: found cuda" in said
 
 
 def test_a_second_run_does_nothing(folder):

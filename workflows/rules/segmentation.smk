@@ -72,7 +72,7 @@ rule predict:
     params:
         job=job("predict"),
     shell:
-        command("predict", after="{input.receipts:q}")
+        command("predict", "{input.receipts:q}", speed(CONFIG.stages.predict))
 
 
 rule predict_nuclei:
@@ -87,7 +87,7 @@ rule predict_nuclei:
     params:
         job=job("predict-nuclei_raw"),
     shell:
-        command("predict-nuclei_raw", after="{input.receipts:q}")
+        command("predict-nuclei_raw", "{input.receipts:q}", speed(CONFIG.stages.predict_nuclei))
 
 
 rule supervoxels:

@@ -30,6 +30,9 @@ __all__ = ["Direct", "Membrane", "Network", "Nuclei", "Params", "Predictor", "pr
 PRIVATE = tuple(f"predictor.{name}" for name in ("model", "device", "batch", "compile", "memory_gb"))
 """The receipt has the digest of the model, not its place, and nothing that only makes it faster."""
 
+FASTER = ("device", "batch", "compile")
+"""Of a network: they change the last bits of a prediction at most, so nothing is predicted anew for them."""
+
 Predictor = Annotated[Membrane | Direct | Network, Field(discriminator="name")]
 
 
@@ -65,6 +68,11 @@ def is_here(p: Predicting) -> bool:
         return True
     entry = listed().get(p.predictor.model)
     return not p.predictor.model.startswith(URL) if entry is None else entry.here is not None
+
+
+def speed(p: Predicting) -> dict[str, dict[str, Any]]:
+    """What only makes it faster, which a receipt does not repeat and Snakemake does not compare."""
+    return {"predictor": p.predictor.model_dump(mode="json", include=set(FASTER))}
 
 
 def stamp(p: Predicting) -> str:
