@@ -106,12 +106,12 @@ class Session:
 
     def _turned(self, batch: Tensor, axes: tuple[int, ...], region: Box) -> dict[str, Tensor]:
         if not axes:
-            return self._forward(batch, region)
+            return self.forward(batch, region)
         sides = [batch.shape[2 + i] if 2 + i in axes else None for i in range(3)]
         z, y, x = (_mirrored(part, n) for part, n in zip(region, sides, strict=True))
-        return {name: maps.flip(axes) for name, maps in self._forward(batch.flip(axes), (z, y, x)).items()}
+        return {name: maps.flip(axes) for name, maps in self.forward(batch.flip(axes), (z, y, x)).items()}
 
-    def _forward(self, batch: Tensor, region: Box) -> dict[str, Tensor]:
+    def forward(self, batch: Tensor, region: Box) -> dict[str, Tensor]:
         """Each head's prediction of the region in float32."""
         n, _, z = batch.shape[:3]
         flat = self.model.description.dims == 2
