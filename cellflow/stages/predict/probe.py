@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 DEFAULT_GB = 8.0
 """Tiles of 176 voxels a side for a U-Net of PlantSeg's size."""
 
-PLENTY = 4
-"""Of the memory that is free, a tile needs less than one of so many parts: then it is not tried before."""
+PLENTY = 2
+"""A tile is not tried before where so many would fit into the memory that is free."""
 
 
 @dataclass(frozen=True)
