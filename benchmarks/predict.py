@@ -143,7 +143,6 @@ def forward(tiles: dict[str, Any], numbers: range, ready: "Barrier", results: "S
     import torch
 
     from cellflow.core.tiles import Tile
-    from cellflow.networks.focus import focused
     from cellflow.networks.outputs import Setting
     from cellflow.networks.session import Session
     from cellflow.stages.predict.network import Network, facts_of
@@ -151,16 +150,14 @@ def forward(tiles: dict[str, Any], numbers: range, ready: "Barrier", results: "S
     p = Network.model_validate(tiles["predictor"])
     facts = facts_of(p)
     lattice = facts.lattice((tiles["size"],) * 3, p, tuple(tiles["core"]))
-    network = Session(p.spec, Setting(facts.outputs, p.device, p.precision)).model.network
+    running = Session(p.spec, Setting(facts.outputs, p.device, p.precision))
     torch.set_num_threads(1)
     kind = p.device.split(":", maxsplit=1)[0]
     noise = torch.randn(1, 1, *lattice.largest_outer, device=p.device)
 
     def one(tile: Tile) -> None:
         z, y, x = tile.outer_shape
-        batch = noise[:, :, :z, :y, :x].contiguous(memory_format=torch.channels_last_3d)
-        with torch.autocast(kind, getattr(torch, p.precision), enabled=p.precision != "float32"):
-            focused(network, batch, tile.inner)
+        running.forward(noise[:, :, :z, :y, :x], tile.inner)
 
     mine = [lattice[number] for number in range(len(lattice)) if number in numbers]
     with torch.inference_mode():

@@ -86,12 +86,13 @@ def plan(config: Path, workers: int) -> None:
     Exit code 2 if it cannot fit, or if anything in the file or its inputs is wrong.
     """
     from cellflow.config import load
-    from cellflow.plan import check, lines, planned
+    from cellflow.plan import check, check_devices, lines, planned
 
     chosen = load(config)
     found = planned(chosen)
     click.echo("\n".join(lines(found, workers)))
     check(found, chosen, workers)
+    check_devices(chosen)
 
 
 @cli.command(
@@ -136,10 +137,17 @@ def info(path: str, dataset: str | None, axes: str | None) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("receipts", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--job", "content", required=True, help="JSON with params and storage, as the rules give it.")
+@click.option("--speed", default="{}", help="JSON with parameters that only make it faster.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Blocks at once.")
 @click.option("--log", "log_file", type=click.Path(path_type=Path), help="Where plain lines go.")
 def run(  # noqa: PLR0913, PLR0917 - one argument an option
-    name: str, folder: Path, receipts: tuple[Path, ...], content: str, workers: int, log_file: Path | None
+    name: str,
+    folder: Path,
+    receipts: tuple[Path, ...],
+    content: str,
+    speed: str,
+    workers: int,
+    log_file: Path | None,
 ) -> None:
     """Run one stage of one sample, FOLDER: what every Snakemake rule calls.
 
@@ -157,6 +165,8 @@ def run(  # noqa: PLR0913, PLR0917 - one argument an option
     heap.keep()
     module = _module(name.split("-", maxsplit=1)[0])
     given = _job(content)
+    for record, values in json.loads(speed).items():
+        given["params"][record] |= values
     chosen = checked(module.Params, given["params"], name)
     job = Job(
         name,

@@ -11,7 +11,7 @@ import cellflow
 from cellflow.core.affinities import is_direct
 from cellflow.core.errors import BadInput
 from cellflow.core.grid import Triple
-from cellflow.core.schema import Schema, checked
+from cellflow.core.schema import Schema, checked, without
 from cellflow.engine.formats import Source, Volume, fingerprint, open_volume
 from cellflow.engine.store import Storage
 from cellflow.sample import ROLES, Sample, plain_name, plain_path, same_shape
@@ -22,12 +22,16 @@ from cellflow.stages.graph import Params as Graph
 from cellflow.stages.normalise import Params as Normalise
 from cellflow.stages.nuclei import Params as Nuclei
 from cellflow.stages.partition import Params as Partition
+from cellflow.stages.predict import Nuclei as PredictNuclei
 from cellflow.stages.predict import Params as Predict
 from cellflow.stages.reconcile import Params as Reconcile
 from cellflow.stages.report import Params as Report
 from cellflow.stages.scores import Params as Scores
 from cellflow.stages.segment import Params as Segment
 from cellflow.stages.supervoxels import Params as Supervoxels
+
+PLACES = {"predict": "predict", "predict-nuclei_raw": "predict_nuclei", "normalise-nuclei_raw": "normalise"}
+"""Where the parameters of a stage stand, if not under its name."""
 
 
 class Stages(Schema):
@@ -36,6 +40,7 @@ class Stages(Schema):
     normalise: Normalise = Normalise()
     predict: Predict = Predict()
     supervoxels: Supervoxels = Supervoxels()
+    predict_nuclei: PredictNuclei = PredictNuclei()
     nuclei: Nuclei = Nuclei()
     graph: Graph = Graph()
     partition: Partition = Partition()
@@ -126,20 +131,21 @@ class Config(Schema):
 
             role: Any = stage.removeprefix("ingest-")
             return ingest.Params(role=role, source=self.sources(sample)[role])
-        found: Schema = getattr(self.stages, stage)
+        found: Schema = getattr(self.stages, PLACES.get(stage, stage))
         return found
 
     def job(self, stage: str, sample: str) -> str:
         """What Snakemake compares to see whether a stage must run again, and hands to it: JSON."""
+        p = self.params(stage, sample)
         content = {
-            "params": self.params(stage, sample).model_dump(mode="json"),
+            "params": without(p.model_dump(mode="json"), [f"predictor.{name}" for name in predict.FASTER]),
             "storage": self.storage.model_dump(mode="json"),
             "version": cellflow.__version__,
         }
         path = self._input(stage, sample)
         if path:
             content["input"] = fingerprint(Path(path))
-        elif stage == "predict" and (model := predict.stamp(self.stages.predict)):
+        elif isinstance(p, Predict | PredictNuclei) and (model := predict.stamp(p)):
             content["input"] = model
         return json.dumps(content, sort_keys=True)
 
@@ -159,17 +165,24 @@ class Config(Schema):
         found += [f"ingest-{role}" for role in roles]
         if self.samples[sample].affinities:
             found += ["affinities"]
-        elif "boundaries" not in roles:
+        elif self._is_predicted(sample):
             found += ["normalise", "predict"]
-        nucleated = self.samples[sample].has_nuclei
+        if "nuclei_raw" in roles:
+            found += ["normalise-nuclei_raw", "predict-nuclei_raw"]
+        nucleated = self.nuclei_from(sample) is not None
         found += ["supervoxels", *["nuclei"] * nucleated, "graph", "partition", *["reconcile"] * nucleated]
         return [*found, "clean", "segment", "scores", "report"]
 
-    def offsets(self, sample: str) -> tuple[Triple, ...]:
-        """Of the affinities that are given, or that a network will predict; downloads its model if need be.
+    def _is_predicted(self, sample: str) -> bool:
+        return not self.samples[sample].affinities and "boundaries" not in self.sources(sample)
 
-        Raises `BadInput` for a bad model.
-        """
+    def nuclei_from(self, sample: str) -> str | None:
+        """The stage that says where the nuclei of a sample are; None if nobody does."""
+        beside = self.stages.nuclei.predicted and self._is_predicted(sample)
+        return self.samples[sample].nuclei_from or ("predict" if beside else None)
+
+    def offsets(self, sample: str) -> tuple[Triple, ...]:
+        """Of the affinities that are given, or that a network, downloaded for it, will predict."""
         given = self.samples[sample].affinities
         if given:
             return given.offsets
@@ -215,29 +228,31 @@ class Config(Schema):
                     raise BadInput(f"{where}: samples.{sample}.{role}: {error}") from error
             same_shape(volumes, f"{where}: samples.{sample}")
             self.storage.fitted(self.shape(sample))
-        if any("predict" in self.chain(sample) for sample in self.samples):
-            self._check_model(where)
+        for stage in ("predict", "predict-nuclei_raw"):
+            if any(stage in self.chain(sample) for sample in self.samples):
+                self._check_model(where, stage)
         for sample in self.samples:
             self._check_use(f"{where}: samples.{sample}", sample)
 
-    def _check_model(self, where: str) -> None:
-        """Not of a model that would have to be downloaded first; the plan does that."""
+    def _check_model(self, where: str, stage: str) -> None:
+        place = PLACES[stage]
+        beside = any(self.nuclei_from(sample) == "predict" for sample in self.samples)
         try:
-            if predict.is_here(self.stages.predict):
-                predict.offsets_of(self.stages.predict)
+            predict.check(getattr(self.stages, place), nuclei=beside)
         except BadInput as error:
-            raise BadInput(f"{where}: stages.predict.predictor: {error}") from error
+            raise BadInput(f"{where}: stages.{place}.predictor: {error}") from error
 
     def _check_use(self, where: str, sample: str) -> None:
         """What is given must be used, and what is asked for must have what it is for."""
-        chosen, solver, rules = self.samples[sample], self.stages.partition.solver.name, self.stages.reconcile
+        solver, rules = self.stages.partition.solver.name, self.stages.reconcile
+        nucleated = self.nuclei_from(sample) is not None
         lifted, mutex = solver == "lifted_multicut", self.stages.supervoxels.mutex is not None
-        if chosen.has_nuclei and not (lifted or rules.split or rules.join):
+        if nucleated and not (lifted or rules.split or rules.join):
             raise BadInput(
                 f"{where}: found nuclei that nothing goes by: the solver is {solver}, stages.reconcile has "
                 "split off and join 0; take the solver lifted_multicut, or set split or join"
             )
-        if not (mutex or (lifted and not chosen.has_nuclei)):
+        if not (mutex or (lifted and not nucleated)):
             return
         if "predict" in self.chain(sample) and not predict.is_here(self.stages.predict):
             return  # the plan, which downloads the model, finds out
@@ -247,10 +262,10 @@ class Config(Schema):
                 f"{where}: found no affinities, expected some for stages.supervoxels.mutex; add them, take a "
                 "network that predicts them, or leave mutex out"
             )
-        if lifted and not chosen.has_nuclei and (not offsets or is_direct(offsets).all()):
+        if lifted and not nucleated and (not offsets or is_direct(offsets).all()):
             raise BadInput(
                 f"{where}: found neither nuclei nor affinities of long range, expected some for the solver "
-                "lifted_multicut; add nuclei or nuclei_probability, or take the solver multicut"
+                "lifted_multicut; add nuclei, nuclei_probability or nuclei_raw, or take the solver multicut"
             )
 
 

@@ -116,6 +116,17 @@ def check(rows: list[Row], config: Config, workers: int) -> None:
         )
 
 
+def check_devices(config: Config) -> None:
+    """Raises `BadInput` if a network is still to predict on a GPU that this machine has not."""
+    for sample in config.samples:
+        for stage, p in (
+            ("predict", config.stages.predict),
+            ("predict-nuclei_raw", config.stages.predict_nuclei),
+        ):
+            if stage in config.chain(sample) and not (config.folder(sample) / f"{stage}.json").exists():
+                predict.check_device(p)
+
+
 def _demands(config: Config, sample: str) -> dict[str, Demand]:
     like = config.storage.fitted(config.shape(sample))
     voxel = _voxel_um(config, sample)
@@ -132,12 +143,16 @@ def _demands(config: Config, sample: str) -> dict[str, Demand]:
         raw = _dtype(config, sample, "raw")
         found["normalise"] = normalise.demand(like, raw)
         found["predict"] = predict.demand(like, raw, stages.predict, voxel)
+    if "nuclei_raw" in roles:
+        stained = _dtype(config, sample, "nuclei_raw")
+        found["normalise-nuclei_raw"] = normalise.demand(like, stained)
+        found["predict-nuclei_raw"] = predict.demand(like, stained, stages.predict_nuclei, voxel)
     found["supervoxels"] = supervoxels.demand(like, stages.supervoxels, voxel)
-    nucleated = config.samples[sample].has_nuclei
-    if nucleated:
-        found["nuclei"] = nuclei.demand(like, probability="nuclei_probability" in roles)
+    source = config.nuclei_from(sample)
+    if source:
+        found["nuclei"] = nuclei.demand(like, probability=source != "ingest-nuclei")
     found["graph"] = graph.demand(like, offsets)
-    return found | _later(like, nodes, edges, stages, nucleated=nucleated)
+    return found | _later(like, nodes, edges, stages, nucleated=source is not None)
 
 
 def _later(like: Fitted, nodes: int, edges: int, stages: Stages, *, nucleated: bool) -> dict[str, Demand]:

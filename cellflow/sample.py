@@ -11,7 +11,7 @@ from cellflow.core.schema import Schema
 from cellflow.engine.formats import Source, Volume
 from cellflow.stages.affinities import Affinities
 
-ROLES = ("raw", "boundaries", "truth", "mask", "nuclei", "nuclei_probability")
+ROLES = ("raw", "boundaries", "truth", "mask", "nuclei", "nuclei_probability", "nuclei_raw")
 """What a volume of a sample can be, in the order in which they are checked."""
 
 
@@ -46,6 +46,9 @@ class Sample(Schema):
     """Labels of nuclei, one each: a cell has one. The solver `lifted_multicut` and `reconcile` go by them."""
     nuclei_probability: Source | None = None
     """In place of labels: how probably a voxel is in a nucleus, 0 to 1 (float) or 0 to 255 (uint8)."""
+    nuclei_raw: Source | None = None
+    """In place of both: an image of stained nuclei, in which a network finds them
+    (`stages.predict_nuclei`)."""
     phantom: Phantom | None = None
     """A synthetic tissue to make and use."""
     phantom_also: tuple[Literal["boundaries", "nuclei"], ...] = ()
@@ -59,8 +62,8 @@ class Sample(Schema):
             raise ValueError(
                 "expected boundaries or affinities, not both: affinities bring their own boundaries"
             )
-        if self.nuclei and self.nuclei_probability:
-            raise ValueError("expected nuclei (labels) or nuclei_probability, not both")
+        if sum(map(bool, (self.nuclei, self.nuclei_probability, self.nuclei_raw))) > 1:
+            raise ValueError("expected one of nuclei (labels), nuclei_probability, nuclei_raw (an image)")
         if self.phantom is not None and (self.affinities or any(getattr(self, role) for role in ROLES)):
             raise ValueError("expected phantom alone: it brings its own volumes, see phantom_also")
         if self.phantom_also and self.phantom is None:
@@ -68,9 +71,13 @@ class Sample(Schema):
         return self
 
     @property
-    def has_nuclei(self) -> bool:
-        """Whether it is known where nuclei are."""
-        return bool(self.nuclei or self.nuclei_probability or "nuclei" in self.phantom_also)
+    def nuclei_from(self) -> str | None:
+        """The stage that says where nuclei are, of a sample that is given some."""
+        if self.nuclei or "nuclei" in self.phantom_also:
+            return "ingest-nuclei"
+        if self.nuclei_probability:
+            return "ingest-nuclei_probability"
+        return "predict-nuclei_raw" if self.nuclei_raw else None
 
 
 def same_shape(volumes: dict[str, Volume], where: str) -> None:

@@ -48,6 +48,23 @@ def one_line(found, *expected):
         assert phrase in lines[0]
 
 
+def test_a_gpu_that_is_not_there_is_missed_before_any_job(tmp_path):
+    volume(tmp_path / "in.h5")
+    predictor = {"name": "network", "model": "membrane3d", "device": "cuda:7"}
+    config(tmp_path, stages={"predict": {"predictor": predictor}})
+    one_line(
+        cellflow(tmp_path, "plan", "toy.yaml"), "device: found cuda:7, expected a GPU that is visible here"
+    )
+    code, said = run(tmp_path)
+    assert code != 0
+    assert said.count("device: found cuda:7") == 1
+    nothing_left(tmp_path)
+    receipt = tmp_path / "results" / "s" / "predict.json"
+    receipt.parent.mkdir(parents=True, exist_ok=True)
+    receipt.write_text("{}")  # of what is predicted already, nobody asks where
+    assert cellflow(tmp_path, "plan", "toy.yaml").returncode == 0
+
+
 def nothing_left(tmp_path):
     """No receipt, and no volume or file at its final place."""
     sample = tmp_path / "results" / "s"

@@ -71,7 +71,20 @@ def test_a_short_config_is_completed_by_defaults():
         ),
         (
             {**TOY, "samples": {"toy": {k: {"path": "n"} for k in ("raw", "nuclei", "nuclei_probability")}}},
-            "expected nuclei (labels) or nuclei_probability, not both",
+            "expected one of nuclei (labels), nuclei_probability, nuclei_raw (an image)",
+        ),
+        (
+            {**TOY, "samples": {"toy": {k: {"path": "n"} for k in ("raw", "nuclei_raw", "nuclei")}}},
+            "expected one of nuclei (labels), nuclei_probability, nuclei_raw (an image)",
+        ),
+        (
+            with_stage(nuclei={"predicted": True}),
+            "stages.predict.predictor: makes boundaries, expected predicted_nuclei as well, as stages.nuclei",
+        ),
+        (with_stage(predict_nuclei={"predictor": {"name": "membrane"}}), "predict_nuclei.predictor.model: "),
+        (
+            with_stage(predict={"predictor": {"name": "network", "model": "membrane3d", "device": "gpu"}}),
+            "stages.predict.predictor.network.device: found 'gpu'",
         ),
         (
             {**with_phantom(phantom_also=["nuclei"]), "stages": {"reconcile": {"split": False, "join": 0}}},
@@ -128,6 +141,47 @@ def test_nuclei_add_two_stages_and_change_the_jobs_of_no_other():
     for stage in before:
         assert plain.job(stage, "toy") == with_nuclei.job(stage, "toy")
     assert [row.stage for row in planned(with_nuclei)] == after
+
+
+def with_stained(folder, model="nuclei3d", **stages):
+    """A config of a sample with an image of nuclei."""
+    with h5py.File(folder / "a.h5", "w") as file:
+        file["raw"] = file["stained"] = np.ones((8, 9, 10), np.uint8)
+    given = {
+        role: {"path": str(folder / "a.h5"), "dataset": name}
+        for role, name in (("raw", "raw"), ("nuclei_raw", "stained"))
+    }
+    asked = {"predict_nuclei": {"predictor": {"name": "network", "model": model}}, **stages}
+    return {**with_stage(**asked), "samples": {"toy": given}}
+
+
+def test_an_image_of_nuclei_adds_a_prediction_of_its_own(tmp_path):
+    content = with_stained(tmp_path, partition={"solver": {"name": "lifted_multicut"}})
+    config = from_mapping(content, "toy.yaml")
+    chain = config.chain("toy")
+    added = ["ingest-nuclei_raw", "normalise-nuclei_raw", "predict-nuclei_raw", "nuclei"]
+    assert [stage for stage in chain if stage in added] == added
+    assert config.nuclei_from("toy") == "predict-nuclei_raw"
+    assert [row.stage for row in planned(config)] == [stage for stage in chain if stage != "phantom"]
+    assert json.loads(config.job("predict-nuclei_raw", "toy"))["params"]["predictor"]["model"] == "nuclei3d"
+    assert json.loads(config.job("predict", "toy"))["params"]["predictor"]["name"] == "membrane"
+
+
+def test_a_network_that_knows_no_nuclei_is_not_asked_for_them(tmp_path):
+    with pytest.raises(
+        BadInput, match=r"stages\.predict_nuclei\.predictor: .* predicts boundary, expected nuc"
+    ):
+        from_mapping(with_stained(tmp_path, "membrane3d"), "toy.yaml")
+
+
+def test_nuclei_beside_boundaries_count_only_where_none_are_given(tmp_path):
+    heads = {"heads": [{"name": "boundary"}, {"name": "nuclei"}]}
+    path = save(tmp_path, network(**heads).state_dict(), config=False)
+    predictor = {"name": "network", "model": str(path), "architecture": architecture(**heads).model_dump()}
+    stages = {"predict": {"predictor": predictor}, "nuclei": {"predicted": True}}
+    assert from_mapping(with_stage(**stages), "toy.yaml").nuclei_from("toy") == "predict"
+    given = {**with_stage(**stages), "samples": with_phantom(phantom_also=["nuclei"])["samples"]}
+    assert from_mapping(given, "toy.yaml").nuclei_from("toy") == "ingest-nuclei"
 
 
 def test_the_lifted_solver_needs_something_to_lift():

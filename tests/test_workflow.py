@@ -80,7 +80,8 @@ def test_a_network_takes_the_place_of_the_filter_and_other_weights_ask_for_it_ag
     change(folder, predict={"predictor": {**predictor, "device": "cuda"}})
     code, said = run(folder, "--until", "predict")
     assert code != 0
-    assert said.count("device: found cuda, expected a GPU that is visible here") == 2  # and once at the end
+    assert said.count("device: found cuda, expected a GPU that is visible here") == 1
+    assert not (folder / "results" / "toy" / "logs" / "predict.log").read_text().count("cuda")
     change(folder, predict={"predictor": predictor})
     assert planned(folder, "--until", "predict") == {"predict"}
     code, said = run(folder, "--until", "predict", cores=2)
@@ -88,8 +89,14 @@ def test_a_network_takes_the_place_of_the_filter_and_other_weights_ask_for_it_ag
     result = json.loads((folder / "results" / "toy" / "predict.json").read_text())["result"]
     assert result["model"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert planned(folder, "--until", "predict") == set()
+    for faster in ({"device": "cpu", "batch": 2}, {"device": "cuda"}):
+        change(folder, predict={"predictor": {**predictor, **faster}})
+        assert planned(folder, "--until", "predict") == set()
     save(folder, seed=2)
     assert planned(folder, "--until", "predict") == {"predict"}
+    code, said = run(folder, "--until", "predict")
+    assert code != 0
+    assert "device: found cuda" in said
 
 
 def test_a_second_run_does_nothing(folder):
@@ -151,6 +158,33 @@ def test_nuclei_add_their_stages_and_a_rule_for_them_redoes_only_what_follows(tm
         tmp_path, {**TOY, "samples": {"toy": toy}, "stages": {**TOY["stages"], "reconcile": {"join": 0}}}
     )
     assert planned(tmp_path) == {"reconcile", "clean", "segment", "scores", "report"}
+
+
+def test_a_network_finds_nuclei_in_an_image_of_theirs_and_cells_go_by_them(tmp_path):
+    write_config(tmp_path, {**TOY, "samples": {"toy": {**TOY["samples"]["toy"], "phantom_also": ["nuclei"]}}})
+    assert run(tmp_path, "--until", "phantom")[0] == 0
+    made = {role: {"path": f"results/toy/phantom/{role}"} for role in ("raw", "nuclei")}
+    predictor = {"name": "network", "model": "nuclei3d", "device": "cpu"}
+    stages = {"predict_nuclei": {"predictor": predictor}, "nuclei": {"threshold": 0.3, "min_size": 30}}
+    given = {
+        **TOY,
+        "results": "stained",
+        "samples": {"toy": {"raw": made["raw"], "nuclei_raw": made["nuclei"]}},
+        "stages": {**TOY["stages"], **stages, "partition": {"solver": {"name": "lifted_multicut"}}},
+    }
+    write_config(tmp_path, given)
+    code, said = run(tmp_path, "--until", "reconcile")
+    assert code == 0, said
+    written = receipts(tmp_path / "stained" / "toy")
+    result = {stage: json.loads(written[stage])["result"] for stage in ("nuclei", "partition")}
+    assert result["nuclei"]["nuclei"] > 5
+    assert result["partition"]["lifted"] > 0
+    given["stages"]["nuclei"] = {"threshold": 0.4, "min_size": 30}
+    write_config(tmp_path, given)
+    assert planned(tmp_path, "--until", "reconcile") == {"nuclei", "partition", "reconcile"}
+    given["stages"]["predict_nuclei"] = {"predictor": {**predictor, "flips": "x"}}
+    write_config(tmp_path, given)
+    assert "predict-nuclei_raw" in planned(tmp_path, "--until", "reconcile")
 
 
 def test_until_runs_so_far_and_no_further_even_in_a_folder_with_an_odd_name(tmp_path):

@@ -62,6 +62,11 @@ class Job:
     stamp: str = ""
     """What else tells one job from another while it is unfinished, such as the age of the input file."""
 
+    @property
+    def image(self) -> str:
+        """The volume that it looks at: `nuclei_raw` of `predict-nuclei_raw`, else `raw`."""
+        return self.name.partition("-")[2] or "raw"
+
     def key(self) -> str:
         """The digest of all that the result depends on."""
         full = [self.claim(), self.params.model_dump(mode="json"), self.stamp]

@@ -45,22 +45,22 @@ def focused(network: UNet, x: Tensor, kept: Box) -> dict[str, Tensor]:
     """
     a = network.architecture
     wanted = [(side.start, side.stop) for side in kept][-a.dims :]
-    parts, deepest = _parts(a, list(x.shape[2:]), wanted)
+    parts, deepest = parts_of(a, list(x.shape[2:]), wanted)
     skips = []
     encoders: Iterable[Encoder] = network.encoders  # type: ignore[assignment]
     for part, encoder in zip([*parts, None], encoders, strict=True):
         x = encoder.pooling(x)
         x = encoder.basic_module(x)
         if part is not None:
-            skips.append(_cut(x, part.joined).clone())  # a copy lets go of the rest
-    x = _cut(x, deepest)
+            skips.append(cut(x, part.joined).clone())  # a copy lets go of the rest
+    x = cut(x, deepest)
     for part, decoder in zip(reversed(parts), network.decoders, strict=True):
         x = decoder(skips.pop(), x)
-        x = _cut(x, [(k0 - j0, k1 - j0) for (k0, k1), (j0, _) in zip(part.kept, part.joined, strict=True)])
+        x = cut(x, [(k0 - j0, k1 - j0) for (k0, k1), (j0, _) in zip(part.kept, part.joined, strict=True)])
     return network.predicted(x)
 
 
-def _parts(a: Architecture, size: list[int], wanted: list[Span]) -> tuple[list[Part], list[Span]]:
+def parts_of(a: Architecture, size: list[int], wanted: list[Span]) -> tuple[list[Part], list[Span]]:
     """For each level but the deepest what is needed, the finest first; and of the deepest."""
     parts = []
     # At the ends of a part, interpolation has not both its neighbours.
@@ -83,5 +83,6 @@ def _dilation(a: Architecture) -> list[int]:
     return [CONVOLUTIONS * (k // 2) for k in a.kernel]
 
 
-def _cut(x: Tensor, spans: list[Span]) -> Tensor:
+def cut(x: Tensor, spans: list[Span]) -> Tensor:
+    """These voxels of maps (n, c, ...); a view."""
     return x[(slice(None), slice(None), *(slice(lo, hi) for lo, hi in spans))]

@@ -10,7 +10,7 @@ from cellflow.networks.heads import Affinities, Embeddings, Head
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Flips = Literal["none", "x", "yx", "zyx"]
-Volume = Literal["boundaries", "foreground", "predicted_nuclei"]
+Volume = Literal["boundaries", "foreground", "predicted_nuclei", "nuclei_probability"]
 
 MAPS: dict[str, Volume] = {
     "boundary": "boundaries",
@@ -58,6 +58,18 @@ class Setting:
     precision: Precision = "float32"
     flips: Flips = "none"
     compile: bool = False
+
+
+def nuclei_of(heads: tuple[Head, ...], where: str) -> Outputs:
+    """The map of nuclei alone, as `nuclei_probability`. Raises `BadInput` if there is none."""
+    names = [head.name for head in heads]
+    if "nuclei" not in names:
+        said = ", ".join(names).replace("output", "something unnamed")
+        raise BadInput(
+            f"{where}: predicts {said}, expected nuclei; if it does predict nuclei, say so: "
+            "predictor.head: {name: nuclei}"
+        )
+    return Outputs((("nuclei_probability", "nuclei", 0),))
 
 
 def outputs_of(

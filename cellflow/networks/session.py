@@ -23,6 +23,7 @@ from cellflow.networks.budget import can_focus
 from cellflow.networks.focus import focused
 from cellflow.networks.model import Model, load_model
 from cellflow.networks.outputs import Flips, Outputs, Setting
+from cellflow.networks.reuse import Reusing, can_reuse
 from cellflow.networks.spec import ModelSpec
 
 _LOADING = Lock()
@@ -37,6 +38,7 @@ class Session:
         self.model: Model = self._thread.submit(_loaded, spec, setting).result()
         self._whole: Any = torch.compile(self.model.network) if setting.compile else self.model.network
         self._focused: Any = torch.compile(focused) if setting.compile else focused
+        self._reusing: Any = _reusing(self.model, setting)
 
     @property
     def device_bytes(self) -> int | None:
@@ -104,12 +106,12 @@ class Session:
 
     def _turned(self, batch: Tensor, axes: tuple[int, ...], region: Box) -> dict[str, Tensor]:
         if not axes:
-            return self._forward(batch, region)
+            return self.forward(batch, region)
         sides = [batch.shape[2 + i] if 2 + i in axes else None for i in range(3)]
         z, y, x = (_mirrored(part, n) for part, n in zip(region, sides, strict=True))
-        return {name: maps.flip(axes) for name, maps in self._forward(batch.flip(axes), (z, y, x)).items()}
+        return {name: maps.flip(axes) for name, maps in self.forward(batch.flip(axes), (z, y, x)).items()}
 
-    def _forward(self, batch: Tensor, region: Box) -> dict[str, Tensor]:
+    def forward(self, batch: Tensor, region: Box) -> dict[str, Tensor]:
         """Each head's prediction of the region in float32."""
         n, _, z = batch.shape[:3]
         flat = self.model.description.dims == 2
@@ -126,7 +128,9 @@ class Session:
 
     def _compute(self, batch: Tensor, region: Box) -> dict[str, Tensor]:
         made: dict[str, Tensor]
-        if can_focus(self.model.description.architecture):
+        if self._reusing is not None:
+            made = self._reusing(batch, region)
+        elif can_focus(self.model.description.architecture):
             made = self._focused(self.model.network, batch, region)
         else:
             made = self._whole(batch)
@@ -201,12 +205,23 @@ def _loaded(spec: ModelSpec, setting: Setting) -> Model:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     model = load_model(spec, setting.device)
-    mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if model.device.type == "cpu" and mkldnn and not setting.compile:  # a compiler knows no such convolution
+    if _is_one_dnn(model, setting):
         _with_one_dnn(model.network)
     network: Any = model.network  # whose type knows no memory formats
     network.to(memory_format=_format(model))
     return model
+
+
+def _reusing(model: Model, setting: Setting) -> Reusing | None:
+    """The same network in memory of its own, where that is possible."""
+    plain = can_reuse(model.description.architecture) and _is_one_dnn(model, setting)
+    return Reusing(model.network) if plain and setting.precision == "float32" else None
+
+
+def _is_one_dnn(model: Model, setting: Setting) -> bool:
+    """Whether its convolutions run in oneDNN; a compiler knows no such convolution."""
+    there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return model.device.type == "cpu" and there and not setting.compile
 
 
 def _with_one_dnn(network: nn.Module) -> None:

@@ -1,6 +1,7 @@
 """Copy one input volume into the sample's OME-Zarr: checked, in one order of axes, with its pyramid.
 
-Runs once for each volume of a sample: `raw`, `truth`, `boundaries`, `mask`, `nuclei`, `nuclei_probability`.
+Runs once for each volume of a sample: `raw`, `truth`, `boundaries`, `mask`, `nuclei`, `nuclei_probability`,
+`nuclei_raw`.
 The file is read block by block and never as a whole. Refused, with the place: NaN or infinite voxels, a
 raw volume of nothing but zeros, negative labels, probabilities outside 0 to 1.
 """
@@ -21,8 +22,9 @@ from cellflow.engine.formats import Source, Volume, fingerprint, open_volume
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Array, Demand, Fitted
 
-Role = Literal["raw", "truth", "boundaries", "mask", "nuclei", "nuclei_probability"]
+Role = Literal["raw", "truth", "boundaries", "mask", "nuclei", "nuclei_probability", "nuclei_raw"]
 LABELS = ("truth", "nuclei")
+IMAGES = ("raw", "nuclei_raw")
 PROBABILITIES = ("boundaries", "nuclei_probability")
 
 PRIVATE = ("source",)
@@ -92,12 +94,12 @@ def run(context: Context, p: Params) -> dict[str, Any]:
     source = open_volume(p.source)
     like = context.fitted(source.shape)
     dtype = stored_dtype(p.role, source.dtype)
-    kind: store.Kind = "intensity" if p.role in ("raw", *PROBABILITIES) else "labels"
+    kind: store.Kind = "intensity" if p.role in (*IMAGES, *PROBABILITIES) else "labels"
     target = context.create(p.role, like, dtype, kind)
     task = partial(_task, source=source, target=target, role=p.role, path=p.source.path)
     parts = context.map("blocks", task, like.grid())
     low, high = min(part["min"] for part in parts), max(part["max"] for part in parts)
-    if p.role in ("raw", "mask") and low == high == 0:
+    if p.role in (*IMAGES, "mask") and low == high == 0:
         raise BadInput(
             f"{p.role} {p.source.path}: every voxel is 0, expected an image; is the dataset right?"
         )

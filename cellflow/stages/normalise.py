@@ -56,8 +56,8 @@ def demand(like: Fitted, dtype: DTypeLike) -> Demand:
 
 def run(context: Context, p: Params) -> dict[str, Any]:
     """The result has `offset` and `scale`, one number each or one for each z slice; histograms are kept."""
-    raw = context.volume("raw")
-    known = context.result("ingest-raw")
+    raw = context.volume(context.job.image)
+    known = context.result(f"ingest-{context.job.image}")
     per_z = p.per_z > 0
     integer = raw.dtype.kind in "iu"
     bins = Bins(known["min"], known["max"], integer=integer, most=BINS_PER_SLICE if per_z else BINS)

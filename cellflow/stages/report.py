@@ -34,8 +34,9 @@ PLANES = {"xy": 0, "xz": 1, "yz": 2}
 LIBRARIES = ("numpy", "numba", "scipy", "torch", "zarr", "dask", "bioimage-cpp", "snakemake")
 ORDER = (
     *("phantom", "ingest-raw", "ingest-boundaries", "ingest-truth", "ingest-mask", "ingest-nuclei"),
-    *("ingest-nuclei_probability", "normalise", "predict", "affinities", "supervoxels", "nuclei", "graph"),
-    *("partition", "reconcile", "clean", "segment", "scores"),
+    *("ingest-nuclei_probability", "ingest-nuclei_raw", "normalise", "predict", "affinities"),
+    *("normalise-nuclei_raw", "predict-nuclei_raw", "supervoxels", "nuclei", "graph", "partition"),
+    *("reconcile", "clean", "segment", "scores"),
 )
 
 

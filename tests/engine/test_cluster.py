@@ -1,12 +1,16 @@
 """Who does the work: a process, its threads, or workers with a GPU each."""
 
 import os
+import sys
 import threading
 import time
 
 import pytest
 
 from cellflow.engine.cluster import Crew, executor
+
+RARE = "colorsys"
+"""A module that nothing else imports."""
 
 
 def seen(_):
@@ -15,18 +19,20 @@ def seen(_):
 
     time.sleep(0.05)
     worker = get_worker()
-    return worker.name, os.environ["CUDA_VISIBLE_DEVICES"], dict(worker.state.available_resources)
+    free = dict(worker.state.available_resources)
+    return worker.name, os.environ["CUDA_VISIBLE_DEVICES"], free, RARE in sys.modules
 
 
 @pytest.mark.parametrize(("visible", "expected"), [("4,7", {0: "4", 1: "7"}), ("", {0: "0", 1: "1"})])
-def test_workers_with_a_gpu_each_see_one_and_no_two_the_same(monkeypatch, visible, expected):
+def test_workers_are_ready_with_a_gpu_each_and_no_two_the_same(monkeypatch, visible, expected):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    with executor(Crew(2, gpu_each=True, threads=2)) as pool:
+    with executor(Crew(2, gpu_each=True, threads=2, ready=(RARE,))) as pool:
         assert pool.workers == 4
         told = [asked.result() for asked in [pool.submit(seen, i) for i in range(12)]]
-    assert {name: gpu for name, gpu, _ in told} == expected
-    assert {tuple(free) for _, _, free in told} == {("GPU",)}
-    assert min(free["GPU"] for _, _, free in told) <= 0.5
+    assert {name: gpu for name, gpu, _, _ in told} == expected
+    assert {tuple(free) for _, _, free, _ in told} == {("GPU",)}
+    assert min(free["GPU"] for _, _, free, _ in told) <= 0.5
+    assert all(ready for *_, ready in told)
 
 
 def test_threads_run_side_by_side_in_this_process():

@@ -146,7 +146,10 @@ def test_a_network_that_is_compiled_predicts_the_same(folder, monkeypatch):
 
 def test_channels_come_last_in_memory(folder):
     for name, last in (("UNet3D", torch.channels_last_3d), ("UNet2D", torch.channels_last)):
-        running, seen = Session(spec_of(folder, name=name, f_maps=8), Setting(BOUNDARY)), []
+        running, seen = (
+            Session(spec_of(folder, name=name, f_maps=8, layer_order="bcl"), Setting(BOUNDARY)),
+            [],
+        )
         convolution = next(m for m in running.model.network.modules() if isinstance(m, OneDnn))
         convolution.register_forward_hook(lambda _m, given, made, seen=seen: seen.extend([*given, made]))
         predicted(running, images(1), MIDDLE)

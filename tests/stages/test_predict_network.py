@@ -3,11 +3,14 @@
 import hashlib
 import json
 import logging
+import resource
 from dataclasses import replace
 from itertools import product
+from math import inf
 from threading import Event
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from conftest import cut, tissue
@@ -26,6 +29,7 @@ from cellflow.networks.session import Session
 from cellflow.stages import normalise
 from cellflow.stages import predict as module
 from cellflow.stages.predict import image as images
+from cellflow.stages.predict import probe as probes
 from cellflow.stages.predict import tiled as stage
 from cellflow.stages.predict import tiles
 from cellflow.stages.predict.need import network_crew
@@ -307,7 +311,8 @@ def test_voxels_of_another_size_are_warned_of(sample):
 
 
 def limited(monkeypatch, voxels):
-    """A device that has no room for more voxels than these."""
+    """A device that has no room for more voxels than these, which is found out by trying."""
+    monkeypatch.setattr(probes, "PLENTY", inf)
     compute = Session._compute
 
     def small(self, batch, region):
@@ -329,6 +334,37 @@ def test_a_tile_shrinks_until_it_fits_and_a_continued_run_keeps_it(sample, expec
     result = made.predict()
     assert result["tile"] == [18, 36, 18]
     assert np.abs(made.read("boundaries").astype(int) - expected[1]).max() <= 1
+
+
+def test_where_memory_is_plenty_no_tile_is_computed_before_the_rest(sample, monkeypatch):
+    computed, compute = [], Session._compute
+    monkeypatch.setattr(Session, "_compute", lambda *a: computed.append(1) or compute(*a))
+    for plenty, before in ((1, 0), (inf, 1)):
+        monkeypatch.setattr(probes, "PLENTY", plenty)
+        made, told = sample(str(plenty)), []
+        monkeypatch.setattr(stage, "tile_note", lambda _, told=told: told.append(len(computed)) or "")
+        computed.clear()
+        result = made.predict()
+        assert told == [before]
+        assert len(computed) == result["tiles"]
+
+
+def test_a_tile_shrinks_where_the_process_may_have_less_than_is_free(sample, monkeypatch):
+    made, need = sample(), probes.tile_bytes
+    tried = []
+    monkeypatch.setattr(probes, "PLENTY", 1)
+    monkeypatch.setattr(
+        probes, "tile_bytes", lambda *a: tried.append(1) or (need(*a), 2**30)[len(tried) == 1]
+    )
+    made.run("ingest-raw", "normalise")
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 2**29, hard))
+    try:
+        result = made.predict()
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    assert len(tried) == 2
+    assert result["tile"] == [18, 36, 18]
 
 
 def test_on_a_gpu_small_tiles_are_computed_together_and_fewer_where_they_do_not_fit(sample, monkeypatch):

@@ -1,3 +1,4 @@
+import json
 import sys
 from pathlib import Path
 from shlex import quote
@@ -40,8 +41,14 @@ def workers(wildcards):
     return min(workflow.cores or 1, CONFIG.blocks(wildcards.sample))
 
 
-def command(stage, after="{input:q}"):
+def command(stage, after="{input:q}", speed=""):
     return (
         f"{quote(sys.executable)} -m cellflow run {stage} {quote(RESULTS)}/{{wildcards.sample}} {after}"
-        " --job {params.job:q} --workers {threads} --log {log:q}"
+        f" --job {{params.job:q}} --workers {{threads}} --log {{log:q}}{speed}"
     )
+
+
+def speed(p):
+    """Not among the parameters, as Snakemake would run the stage again for them."""
+    text = quote(json.dumps(predict.speed(p)))
+    return " --speed " + text.replace("{", "{{").replace("}", "}}")

@@ -45,7 +45,7 @@ rule ingest:
     log:
         f"{RESULTS}/{{sample}}/logs/ingest-{{role}}.log",
     wildcard_constraints:
-        role="raw|boundaries|truth|mask|nuclei|nuclei_probability",
+        role="raw|boundaries|truth|mask|nuclei|nuclei_probability|nuclei_raw",
     threads: workers
     params:
         job=job("ingest-{role}"),
@@ -66,6 +66,20 @@ rule affinities:
         job=job("affinities"),
     shell:
         command("affinities", after="{input.receipts:q}")
+
+
+rule normalise_nuclei:
+    input:
+        receipt("ingest-nuclei_raw"),
+    output:
+        receipt("normalise-nuclei_raw"),
+    log:
+        f"{RESULTS}/{{sample}}/logs/normalise-nuclei_raw.log",
+    threads: workers
+    params:
+        job=job("normalise-nuclei_raw"),
+    shell:
+        command("normalise-nuclei_raw")
 
 
 rule normalise:

@@ -33,22 +33,30 @@ def prediction_workers(wildcards):
     return (workflow.cores or 1) if CONFIG.stages.network else workers(wildcards)
 
 
+def before_nuclei(wildcards):
+    """As before the prediction of boundaries, of the image of nuclei."""
+    masked = "mask" in CONFIG.sources(wildcards.sample)
+    stages = ["normalise-nuclei_raw"] + ["ingest-mask"] * masked
+    return [receipt(stage).format(**wildcards) for stage in stages]
+
+
+def nuclei_model_files(wildcards):
+    return [str(file) for file in predict.model_files(CONFIG.stages.predict_nuclei) if file.is_file()]
+
+
 def nuclei_volume(wildcards):
-    """Where nuclei are: labels, or a probability map."""
-    roles = CONFIG.sources(wildcards.sample)
-    return [
-        receipt(f"ingest-{r}").format(**wildcards) for r in ("nuclei", "nuclei_probability") if r in roles
-    ]
+    """Where nuclei are: labels, or a probability map, given or predicted."""
+    return receipt(CONFIG.nuclei_from(wildcards.sample)).format(**wildcards)
 
 
 def known_nuclei(wildcards):
     """What is known of nuclei, of the samples that have some."""
-    return [receipt("nuclei").format(**wildcards)] * CONFIG.samples[wildcards.sample].has_nuclei
+    return [receipt("nuclei").format(**wildcards)] * bool(CONFIG.nuclei_from(wildcards.sample))
 
 
 def decided(wildcards):
     """What decided which supervoxels are one cell: the solver, or after it the nuclei."""
-    stage = "reconcile" if CONFIG.samples[wildcards.sample].has_nuclei else "partition"
+    stage = "reconcile" if CONFIG.nuclei_from(wildcards.sample) else "partition"
     return receipt(stage).format(**wildcards)
 
 
@@ -64,7 +72,22 @@ rule predict:
     params:
         job=job("predict"),
     shell:
-        command("predict", after="{input.receipts:q}")
+        command("predict", "{input.receipts:q}", speed(CONFIG.stages.predict))
+
+
+rule predict_nuclei:
+    input:
+        nuclei_model_files,
+        receipts=before_nuclei,
+    output:
+        receipt("predict-nuclei_raw"),
+    log:
+        f"{RESULTS}/{{sample}}/logs/predict-nuclei_raw.log",
+    threads: workflow.cores or 1
+    params:
+        job=job("predict-nuclei_raw"),
+    shell:
+        command("predict-nuclei_raw", "{input.receipts:q}", speed(CONFIG.stages.predict_nuclei))
 
 
 rule supervoxels:

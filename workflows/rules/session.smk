@@ -4,7 +4,7 @@ import logging
 from snakemake.logging import LogEvent, logger
 from snakemake.settings.enums import Quietness
 
-from cellflow.plan import check, planned
+from cellflow.plan import check, check_devices, planned
 from cellflow.summary import outcome
 
 
@@ -13,6 +13,8 @@ onstart:
     try:
         lock.hold(Path(RESULTS) / ".locks" / "run", f"results folder {RESULTS}")
         check(planned(CONFIG), CONFIG, workflow.cores or 1)
+        if workflow.local_exec:  # elsewhere jobs may run on nodes that have a GPU
+            check_devices(CONFIG)
     except BadInput as error:
         raise WorkflowError(str(error)) from None
     if Quietness.RULES in workflow.output_settings.quiet:

@@ -75,8 +75,20 @@ def _labels(context: Context, p: Params) -> tuple[Array, dict[str, str]]:
     """The labels of the nuclei, and what there is to say of them if they are made here."""
     if "ingest-nuclei" in context.job.after:
         return context.volume("nuclei"), {}
-    volume, checksum = label_nuclei(context, p)
+    volume, checksum = label_nuclei(context, _map(context), p)
     return volume, {"checksum": checksum}
+
+
+def _map(context: Context) -> str:
+    """The volume that says how probable nuclei are."""
+    if "predict" not in context.job.after:
+        return "nuclei_probability"
+    if "predicted_nuclei" not in context.result("predict").get("checksums", {}):
+        raise BadInput(
+            f"{context.job.folder}: the predictor finds no nuclei, expected some for nuclei.predicted; "
+            "take a network that predicts them, or leave predicted out"
+        )
+    return "predicted_nuclei"
 
 
 def _refuse_one(context: Context, sizes: NucleusSizes) -> None:

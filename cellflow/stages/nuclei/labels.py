@@ -28,12 +28,15 @@ from cellflow.stages.nuclei.params import Params
 I64 = NDArray[np.int64]
 
 
-def label_nuclei(context: Context, p: Params) -> tuple[Array, str]:
-    """Write `nuclei`, numbered 1..n by their first voxels, with its pyramid; the volume and its checksum."""
+def label_nuclei(context: Context, name: str, p: Params) -> tuple[Array, str]:
+    """Write `nuclei`, numbered 1..n by their first voxels, with its pyramid; the volume and its checksum.
+
+    They are made of the probability map of this name.
+    """
     like, folder = context.fitted(), context.scratch("components")
     grid = like.grid()
     local = context.create_scratch("local", like, np.uint32)
-    probability = context.volume("nuclei_probability")
+    probability = context.volume(name)
     label = partial(_label, probability=probability, target=local, folder=folder, p=p)
     counts = [part["components"] for part in context.map("label", label, grid)]
     rows = np.cumsum([0, *counts])
@@ -42,7 +45,7 @@ def label_nuclei(context: Context, p: Params) -> tuple[Array, str]:
     if not number.any():
         raise BadInput(
             f"{context.job.folder}: found no nucleus of {p.min_size} voxels above {p.threshold} in "
-            "nuclei_probability, expected some; lower stages.nuclei.threshold or min_size"
+            f"{name}, expected some; lower stages.nuclei.threshold or min_size"
         )
     write(folder / "number.npy", lambda file: np.save(file, number))
     target = context.create("nuclei", like, np.uint64, "labels")

@@ -6,17 +6,20 @@ from cellflow.core.schema import Schema
 
 
 class Params(Schema):
-    """Which nucleus a supervoxel holds; only of samples with `nuclei` or `nuclei_probability`.
+    """Which nucleus a supervoxel holds; only of samples with `nuclei`, `nuclei_probability` or
+    `nuclei_raw`, or of all that a network predicts nuclei of.
 
     The solver `lifted_multicut` is told which supervoxels share a nucleus and which do not. After any
     solver, `reconcile` mends cells that do not have one each.
     """
 
+    predicted: bool = False
+    """Samples without nuclei of their own take those that the network of `predict` finds."""
     threshold: float = Field(0.9, ge=0, le=1)
-    """Of `nuclei_probability`: voxels with at least this probability that share faces are one nucleus.
-    Higher: nuclei that touch come apart, faint ones are lost."""
+    """Of a probability map, given or predicted: voxels with at least this probability that share faces are
+    one nucleus. Higher: nuclei that touch come apart, faint ones are lost."""
     min_size: int = Field(100, ge=0)
-    """Of `nuclei_probability`: nuclei of fewer voxels are left out. Labels are taken as they are."""
+    """Of a probability map: nuclei of fewer voxels are left out. Labels are taken as they are."""
     overlap: float = Field(0.2, gt=0, le=1)
     """A supervoxel holds a nucleus if they share at least this part of the supervoxel (of small supervoxels a
     nucleus has several) or of the nucleus (which may be a small part of a large one); of several, the one it

@@ -75,15 +75,16 @@ class Around:
 
 
 def image_of(context: Context, expected: Normalisation) -> Image:
-    """The raw volume as a network of this normalisation wants it."""
-    bins, counts = load_histograms(context.file("normalise", "histograms"))
+    """The volume that a job looks at as a network of this normalisation wants it."""
+    normalise = context.job.name.replace("predict", "normalise", 1)
+    bins, counts = load_histograms(context.file(normalise, "histograms"))
     pairs = np.array([_offset_scale(expected, bins, row) for row in counts], np.float32)
     masked = "ingest-mask" in context.job.after
     return Image(
-        raw=context.volume("raw"),
+        raw=context.volume(context.job.image),
         offset=pairs[:, 0],
         scale=pairs[:, 1],
-        background=context.result("ingest-raw")["min"],
+        background=context.result(f"ingest-{context.job.image}")["min"],
         mask=context.volume("mask") if masked else None,
     )
 

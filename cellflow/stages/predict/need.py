@@ -18,16 +18,18 @@ from cellflow.stages.predict.tiles import AHEAD
 
 TORCH = 330 << 20
 """torch with its libraries, in a worker."""
+SESSION = "cellflow.networks.session"
+"""It brings torch, which takes seconds."""
 BESIDE = 4
 """Tasks beside each other on a GPU: it computes for one while others read, normalise, compress and write."""
 
 
-def network_demand(like: Fitted, dtype: DTypeLike, p: Network) -> Demand:
+def network_demand(like: Fitted, dtype: DTypeLike, p: Network, image: str = "raw") -> Demand:
     """Weights, a tile on its way through, those that wait for it, raw around a block, what a block keeps.
 
     Tiles on a GPU are counted only where the parameters ask for one. As many workers as free memory holds.
     """
-    facts = facts_of(p)
+    facts = facts_of(p, image)
     lattice = facts.lattice(like.shape, p, first_core(p, facts, like.shape, memory_bytes(p)))
     on_gpu = p.device.startswith("cuda")
     batch = first_batch(p, facts, lattice, memory_bytes(p) if on_gpu else None)
@@ -62,9 +64,9 @@ def network_crew(job: Job, p: Network, workers: int) -> Crew:
         processes = min(workers, gpus)
         return Crew(processes, gpu_each=processes > 1, threads=min(BESIDE, workers // processes))
     z, y, x = read_receipt(job.folder, "ingest-raw")["result"]["shape"]
-    raw = open_read(volume_path(job.folder, "raw") / "0")
-    need = network_demand(job.storage.fitted((z, y, x)), raw.dtype, p)
-    return Crew(min(workers, need.most_workers or workers))
+    raw = open_read(volume_path(job.folder, job.image) / "0")
+    need = network_demand(job.storage.fitted((z, y, x)), raw.dtype, p, job.image)
+    return Crew(min(workers, need.most_workers or workers), ready=(SESSION,))
 
 
 def _around(like: Fitted, dtype: DTypeLike, lattice: Lattice) -> int:

@@ -15,7 +15,7 @@ from cellflow.networks.architecture import Architecture
 from cellflow.networks.budget import smallest
 from cellflow.networks.field import pooling, reach
 from cellflow.networks.normalisation import MeanStd, Normalisation
-from cellflow.networks.outputs import Outputs, outputs_of
+from cellflow.networks.outputs import Outputs, nuclei_of, outputs_of
 from cellflow.networks.sources import Found, find
 from cellflow.networks.spec import ModelSpec
 
@@ -87,7 +87,7 @@ class Network(ModelSpec):
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of the numbers between layers: 16 bits need half the memory, and half the time on many processors; a
     probability is then right to about 1/100."""
-    device: str = "auto"
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """`cpu`, `cuda`, `cuda:1`; `auto` takes all GPUs that the job sees, one a worker, or else the CPU."""
     batch: int | None = Field(None, ge=1, le=256)
     """Tiles at once. Default: on a GPU so many small ones that they keep it busy and fit into its memory; on
@@ -136,8 +136,10 @@ class Facts:
         return Lattice(shape, core or p.tile or smallest(bare), self.period, bare.halo, overlap)
 
 
-def facts_of(p: Network) -> Facts:
+def facts_of(p: Network, image: str = "raw") -> Facts:
     """What the parameters and the model's files say; downloads a model that is not here yet.
+
+    Of `nuclei_raw` only nuclei are wanted, of `raw` boundaries and all that is predicted beside.
 
     Raises `BadInput`, one line, for a model that is not there or cannot be used like this.
     """
@@ -147,7 +149,11 @@ def facts_of(p: Network) -> Facts:
         raise BadInput(
             f"{found.where}: found a network of {a.in_channels} channels, expected one that sees a single one"
         )
-    outputs = outputs_of(a.heads, p.channel, p.offsets, p.push, found.where)
+    outputs = (
+        nuclei_of(a.heads, found.where)
+        if image == "nuclei_raw"
+        else outputs_of(a.heads, p.channel, p.offsets, p.push, found.where)
+    )
     if outputs.offsets and p.flips != "none":
         raise BadInput(
             f"predictor.flips: found {p.flips}, expected none for {found.where}: flips would turn the "

@@ -1,5 +1,6 @@
 """Before the first block: does the model load, how large may a tile be, how much do tiles differ.
 
+Where memory may be short, others wait for a first tile; where there is plenty, memory is only asked for.
 Done once, by a worker, and written down in the journal: a run that goes on later has the same tiles.
 """
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 DEFAULT_GB = 8.0
 """Tiles of 176 voxels a side for a U-Net of PlantSeg's size."""
+
+PLENTY = 2
+"""A tile is not tried before where so many would fit into the memory that is free."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +133,17 @@ def _smaller(asked: Asked, lattice: Lattice) -> tuple[Asked, Triple] | None:
 
 
 def _try(asked: Asked, running: "Session", lattice: Lattice) -> None:
-    """A tile in the middle, in earnest; Linux hands out memory that it has not, so it is asked before."""
+    """A tile in the middle, in earnest where memory is not plenty; raises `MemoryError` if it is short.
+
+    Linux hands out memory that it has not, so how much is free is asked before.
+    """
     need = tile_bytes(asked.facts.architecture, lattice, asked.work.batch, asked.p.precision)
     have = psutil.virtual_memory().available
     if running.device_bytes is None and need > have:
         raise MemoryError(f"it needs about {need / 2**30:.1f} GiB, {have / 2**30:.1f} are free")
+    if running.device_bytes is None and PLENTY * need < have:
+        np.empty(need, np.uint8)  # a process may be allowed less than is free
+        return
     for tile, kept in predicted(asked.work, running, [middle(lattice)]):
         save(asked.saved, tile, kept)
 

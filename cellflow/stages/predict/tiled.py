@@ -56,7 +56,7 @@ class Goal:
 
 def run_network(context: Context, p: Network) -> dict[str, Any]:
     """Write the volumes of the heads with their pyramids, and affinities as files `0`, `1`, ... beside."""
-    facts, like = facts_of(p), context.fitted()
+    facts, like = facts_of(p, context.job.image), context.fitted()
     if facts.outputs.offsets:
         require_direct(facts.outputs.offsets, like.shape, "predictor")
     image = image_of(context, facts.normalisation)
@@ -151,13 +151,14 @@ def _written(context: Context, outputs: Outputs, goal: Goal, parts: list[dict[st
     maps, pairs = checksums[: len(outputs.maps)], checksums[len(outputs.maps) :]
     found = dict(zip(outputs.volumes, maps, strict=True))
     total = sum(part["sums"][0] for part in parts)
-    if "boundaries" not in found:
+    main = "boundaries" if outputs.offsets else outputs.volumes[0]
+    if main not in found:
         steps = _pairs(context, outputs.offsets, goal.targets[len(outputs.maps) :])
         found["boundaries"], total = store.checksum(steps), sum(part["sum"] for part in steps)
     for volume in found:
         context.pyramid(volume, context.voxel_um())
     mean = total / 255 / np.prod(goal.lattice.shape)
-    about = {"mean": round(float(mean), 6), "checksum": found.pop("boundaries"), "checksums": found}
+    about = {"mean": round(float(mean), 6), "checksum": found.pop(main), "checksums": found}
     if outputs.offsets:
         about |= {"offsets": [list(step) for step in outputs.offsets], "channel_checksums": pairs}
     return about

@@ -1,0 +1,171 @@
+"""The middle of a tile, as in `focus`, in memory that is kept from tile to tile; float32, on a CPU.
+
+Maps of a tile are hundreds of megabytes, which malloc takes from the system and gives back for each of them:
+zeroing those pages takes a third of the time. Here two stretches of memory take turns, one for the maps that
+a step reads and one for those it writes; each encoder has a third for what its decoder will join. What is
+normalised, cut, pooled or brought to size is written where the next convolution reads it.
+
+Plain networks alone, with the layers of `ORDERS`.
+"""
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cellflow.core.grid import Box
+from cellflow.networks.architecture import Architecture
+from cellflow.networks.budget import can_focus
+from cellflow.networks.focus import cut, focused, parts_of
+from cellflow.networks.unet import UNet
+
+ORDERS = ("bcr", "cbr", "cr")
+"""Layers around a convolution, apart from dropout, which does nothing in use."""
+
+
+def can_reuse(a: Architecture) -> bool:
+    """Whether a network has nothing but layers that are known here, and torch a convolution for them."""
+    plain = "".join(letter for letter in a.layer_order if letter not in "dD") in ORDERS
+    nearest = a.upsample in {"default", "nearest"} and a.pool_type == "max"
+    return can_focus(a) and plain and nearest and hasattr(torch.ops.mkldnn, "_convolution_pointwise_")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A convolution with its ReLU; what comes in is first brought to `x * scale + shift`."""
+
+    weight: Tensor
+    bias: Tensor | None
+    scale: Tensor | None
+    shift: Tensor | None
+
+    def normalise(self, x: Tensor, target: Tensor, channels: slice = slice(None)) -> None:
+        """Write these channels of what comes in, channels last, to where the convolution will read them."""
+        if self.scale is None or self.shift is None:
+            if target is not x:
+                target.copy_(x)
+        else:
+            torch.addcmul(self.shift[channels], x.expand_as(target), self.scale[channels], out=target)
+
+
+class Reusing:
+    """A network in eval mode, called as `focus.focused`: the values are the same but for rounding.
+
+    Not for two threads at once: a tile overwrites the maps of the one before. A ReLU within a convolution
+    makes 0 of what is no number, so where an image or the weights hold such, the network is called itself.
+    """
+
+    def __init__(self, network: UNet) -> None:
+        self._network = network
+        self._finite = all(bool(values.isfinite().all()) for values in network.state_dict().values())
+        encoders, decoders = (
+            [_steps(level) for level in part] for part in (network.encoders, network.decoders)
+        )
+        self._encoders, self._decoders = encoders, decoders
+        self._memory: dict[Hashable, Tensor] = {}
+        self._turn = False
+
+    def __call__(self, x: Tensor, kept: Box) -> dict[str, Tensor]:
+        """Each head's prediction of the kept voxels of tiles (n, c, z, y, x), or (n, c, y, x) in 2D."""
+        if not (self._finite and bool(x.isfinite().all())):
+            return focused(self._network, x, kept)
+        a = self._network.architecture
+        wanted = [(side.start, side.stop) for side in kept][-a.dims :]
+        parts, deepest = parts_of(a, list(x.shape[2:]), wanted)
+        skips = []
+        for level, (part, steps) in enumerate(zip([*parts, None], self._encoders, strict=True)):
+            x = self._pooled(x, a.pool) if level else self._other(x.shape[1], x).copy_(x)
+            steps[0].normalise(_last(x), _last(x))
+            x = self._convolved(x, steps)
+            if part is not None:
+                joined = cut(x, part.joined)
+                skips.append(self._maps(("skip", level), joined.shape[1], joined).copy_(joined))
+        x = cut(x, deepest)
+        for part, steps in zip(reversed(parts), self._decoders, strict=True):
+            x = self._convolved(self._joined(skips.pop(), x, steps[0]), steps)
+            spans = [(k0 - j0, k1 - j0) for (k0, k1), (j0, _) in zip(part.kept, part.joined, strict=True)]
+            x = cut(x, spans)
+        return self._network.predicted(x)
+
+    def _convolved(self, x: Tensor, steps: Sequence[Step]) -> Tensor:
+        """The maps after all steps; those that come in are ready for the first."""
+        for number, step in enumerate(steps):
+            if number:
+                step.normalise(_last(x), _last(x))
+            x = self._convolution(x, step)
+        return x
+
+    def _convolution(self, x: Tensor, step: Step) -> Tensor:
+        """Added to zeros, as this is the form of it that does not take memory."""
+        dims = x.dim() - 2
+        sizes = [[k // 2 for k in step.weight.shape[2:]], [1] * dims, [1] * dims]
+        zeros = self._other(step.weight.shape[0], x).zero_()
+        convolve: Any = torch.ops.mkldnn._convolution_pointwise_.binary
+        found: Tensor = convolve(zeros, x, step.weight, step.bias, *sizes, 1, "add", 1.0, "relu", [], "")
+        return found
+
+    def _pooled(self, x: Tensor, pool: Sequence[int]) -> Tensor:
+        """The largest of each few voxels; overwrites what comes in."""
+        for axis, size in enumerate(pool[-(x.dim() - 2) :], start=2):
+            every = (slice(None),) * axis
+            first = x[(*every, slice(0, None, size))]
+            for k in range(1, size):
+                torch.maximum(first, x[(*every, slice(k, None, size))], out=first)
+            x = first
+        return self._other(x.shape[1], x).copy_(x)
+
+    def _joined(self, skip: Tensor, x: Tensor, step: Step) -> Tensor:
+        """Maps of the encoder, then those from below brought to size, ready for a convolution."""
+        own, below = skip.shape[1], x.shape[1]
+        joined = self._other(own + below, skip)
+        target = _last(joined)
+        step.normalise(_last(skip), target[..., :own], slice(own))
+        source, place = _last(x), target[..., own:]
+        for axis in range(x.dim() - 2, 0, -1):
+            place = torch.unflatten(place, axis, (x.shape[axis + 1], -1))
+            source = source.unsqueeze(axis + 1)
+        step.normalise(source, place, slice(own, None))
+        return joined
+
+    def _other(self, channels: int, like: Tensor) -> Tensor:
+        """Maps in the stretch of memory that was not written last."""
+        self._turn = not self._turn
+        return self._maps(self._turn, channels, like)
+
+    def _maps(self, name: Hashable, channels: int, like: Tensor) -> Tensor:
+        """Maps of as many tiles and voxels, channels last, in the memory of this name."""
+        shape = (like.shape[0], *like.shape[2:], channels)
+        if name not in self._memory or self._memory[name].numel() < prod(shape):
+            self._memory[name] = torch.empty(prod(shape))
+        return self._memory[name][: prod(shape)].view(shape).movedim(-1, 1)
+
+
+def _last(x: Tensor) -> Tensor:
+    return x.movedim(1, -1)
+
+
+def _steps(level: nn.Module) -> list[Step]:
+    singles: Iterable[Any] = level.basic_module.children()  # type: ignore[union-attr]
+    return [_step(single) for single in singles]
+
+
+def _step(single: Any) -> Step:  # noqa: ANN401 - a `Sequential` whose layers have names
+    convolution = getattr(single.conv, "layer", single.conv)
+    weight, bias = convolution.weight.detach(), convolution.bias
+    if not hasattr(single, "batchnorm"):
+        return Step(_channels_last(weight), bias, None, None)
+    norm = single.batchnorm
+    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    shift = norm.bias.double() - norm.running_mean.double() * scale
+    if next(iter(single)) is norm:
+        return Step(_channels_last(weight), bias, scale.float(), shift.float())
+    weight = (weight.double() * scale.reshape(-1, *[1] * (weight.dim() - 1))).float()
+    return Step(_channels_last(weight), shift.float(), None, None)
+
+
+def _channels_last(weight: Tensor) -> Tensor:
+    flat = weight.dim() == 4
+    return weight.contiguous(memory_format=torch.channels_last if flat else torch.channels_last_3d)
