@@ -12,7 +12,7 @@ demo: .venv/base
 	@$(BIN)/cellflow summary results/demo/tissue
 
 test: .venv/test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 lint: .venv/test
 	$(BIN)/ruff check
