@@ -162,8 +162,9 @@ def run(  # noqa: PLR0913, PLR0917 - one argument an option
 
     if log_file:
         _log_to(log_file)
-    heap.keep()
     module = _module(name.split("-", maxsplit=1)[0])
+    if not hasattr(module, "crew"):  # a stage that knows its workers knows its memory
+        heap.keep()
     given = _job(content)
     for record, values in json.loads(speed).items():
         given["params"][record] |= values

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-from cellflow.engine.heap import KEPT
+from cellflow.engine.heap import KEPT, ONE_HEAP
 
 THREADS = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
@@ -38,6 +38,8 @@ class Crew:
     """Tasks at once in each process: while one waits for a GPU, another reads or writes."""
     ready: tuple[str, ...] = ()
     """Modules that every worker imports as it starts, side by side: of heavy ones, none waits for another."""
+    keep: bool = True
+    """Whether workers keep memory that was freed; not those of networks, whose sizes leave too many gaps."""
 
 
 class SerialExecutor(Executor):
@@ -145,7 +147,7 @@ def _settings(crew: Crew) -> dict[str, Any]:
     # Ctrl-C reaches the whole terminal group; the stage ends its workers, which need not complain.
     preload = ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"]
     return {
-        "distributed.nanny.pre-spawn-environ": THREADS | KEPT | SILENT,
+        "distributed.nanny.pre-spawn-environ": THREADS | (KEPT if crew.keep else ONE_HEAP) | SILENT,
         "distributed.scheduler.allowed-failures": 3,
         "distributed.scheduler.worker-saturation": 1.0,  # a dying worker takes one block with it, not two
         "distributed.worker.multiprocessing-method": "spawn",

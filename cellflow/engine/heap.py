@@ -8,7 +8,8 @@ that would each keep a heap of their own.
 
 import ctypes
 
-KEPT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**62), "MALLOC_ARENA_MAX": "1"}
+ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
+KEPT = ONE_HEAP | {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**62)}
 """The environment that makes a process keep its memory from its start."""
 
 MMAP_MAX, TRIM_THRESHOLD, ARENA_MAX = -4, -1, -8

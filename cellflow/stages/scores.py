@@ -38,7 +38,7 @@ class Params(Schema):
 def demand(like: Fitted, nodes: int) -> Demand:
     """Two label blocks; the table of all overlaps in the stage's own process."""
     voxels = int(np.prod(like.grid().largest_core))
-    return Demand(tasks=len(like.grid()), worker_bytes=voxels * 32, main_bytes=nodes * 60)
+    return Demand(tasks=len(like.grid()), worker_bytes=voxels * 56, main_bytes=nodes * 60)
 
 
 def run(context: Context, p: Params) -> dict[str, Any]:

@@ -62,11 +62,11 @@ def network_crew(job: Job, p: Network, workers: int) -> Crew:
         gpus = gpus_of(p.device)
     if gpus:
         processes = min(workers, gpus)
-        return Crew(processes, gpu_each=processes > 1, threads=min(BESIDE, workers // processes))
+        return Crew(processes, gpu_each=processes > 1, threads=min(BESIDE, workers // processes), keep=False)
     z, y, x = read_receipt(job.folder, "ingest-raw")["result"]["shape"]
     raw = open_read(volume_path(job.folder, job.image) / "0")
     need = network_demand(job.storage.fitted((z, y, x)), raw.dtype, p, job.image)
-    return Crew(min(workers, need.most_workers or workers), ready=(SESSION,))
+    return Crew(min(workers, need.most_workers or workers), ready=(SESSION,), keep=False)
 
 
 def _around(like: Fitted, dtype: DTypeLike, lattice: Lattice) -> int:
