@@ -134,3 +134,16 @@ def test_workers_do_not_change_a_multicut_in_groups(cells):
     cells.workers = 1
     np.testing.assert_array_equal(alone, several)
     assert said == again
+
+
+def test_a_million_edges_are_solved_level_by_level(tmp_path):
+    from conftest import Sample, cut
+
+    sample = Sample(tmp_path / "rag", {}, cut(64, 8))
+    execute(graph_phantom, Job("graph", sample.folder, GraphPhantom(edges=1_000_000), sample.storage), 1)
+    for solver in (Gasp(linkage="abs_max"), Multicut()):
+        whole, facts = solved(sample, solver=solver)
+        parts, said = solved(sample, solver=solver, solve_at_once=200_000)
+        assert len(said["levels"]) > 1
+        assert gap(said, facts) < 0.001 if solver.name == "multicut" else (parts == whole).all()
+        assert 1000 < parts.max() < len(parts) / 10
