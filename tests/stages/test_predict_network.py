@@ -482,8 +482,8 @@ def test_each_gpu_has_a_process_and_a_few_threads(sample, monkeypatch):
     for gpus, workers in product((1, 2, 8), (1, 4, 16)):
         monkeypatch.setattr(device, "gpus_of", lambda _, gpus=gpus: gpus)
         found[gpus, workers] = network_crew(job, p, workers)
-    assert found[1, 1] == Crew(1)
-    assert found[1, 4] == found[1, 16] == Crew(1, threads=4)
-    assert found[2, 4] == Crew(2, gpu_each=True, threads=2)
-    assert found[8, 4] == Crew(4, gpu_each=True)
-    assert found[8, 16] == Crew(8, gpu_each=True, threads=2)
+    assert found[1, 1] == Crew(1, keep=False)
+    assert found[1, 4] == found[1, 16] == Crew(1, threads=4, keep=False)
+    assert found[2, 4] == Crew(2, gpu_each=True, threads=2, keep=False)
+    assert found[8, 4] == Crew(4, gpu_each=True, keep=False)
+    assert found[8, 16] == Crew(8, gpu_each=True, threads=2, keep=False)
