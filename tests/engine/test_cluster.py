@@ -35,6 +35,17 @@ def test_workers_are_ready_with_a_gpu_each_and_no_two_the_same(monkeypatch, visi
     assert all(ready for *_, ready in told)
 
 
+def setting(name):
+    return os.environ.get(name)
+
+
+@pytest.mark.parametrize(("keep", "expected"), [(True, "0"), (False, None)])
+def test_workers_keep_memory_unless_their_crew_does_not(monkeypatch, keep, expected):
+    monkeypatch.delenv("MALLOC_MMAP_MAX_", raising=False)
+    with executor(Crew(2, keep=keep)) as pool:
+        assert pool.submit(setting, "MALLOC_MMAP_MAX_").result() == expected
+
+
 def test_threads_run_side_by_side_in_this_process():
     barrier = threading.Barrier(3, timeout=20)
     with executor(Crew(1, threads=3)) as pool:
