@@ -100,8 +100,9 @@ class Sample:
 
         def run(context, p):
             target = context.create("supervoxels", context.fitted(), np.uint64, "labels")
-            target[:] = labels
-            context.pyramid("supervoxels", context.voxel_um())
+            for block in context.fitted().grid():
+                target.write(block.core, labels[block.core])
+            context.pyramid("supervoxels")
             return {"supervoxels": int(labels.max())}
 
         job = Job("supervoxels", self.folder, Schema(), self.storage, ("ingest-raw",))

@@ -15,6 +15,9 @@ THREADS = dict.fromkeys(
 )
 """One thread a worker: a stage scales by workers, and threads that spin slow their neighbours down."""
 
+LOST_SECONDS = 30.0
+"""A result is a few bytes on this machine; one that is not here by then was lost with its worker."""
+
 SILENT = {"DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical"}
 """What a block raises is in the journal; Dask would print it once more. Read as Dask is imported."""
 
@@ -73,7 +76,7 @@ class DaskExecutor(Executor):
     """Hands each call to a Dask worker, which `resources` may be a condition for.
 
     Not Dask's own `Client.get_executor`: there a future never ends whose result was lost with its worker
-    and could not be made again, and the stage would wait for ever.
+    and could not be made again, and the stage would wait for ever. Here it ends with a `TimeoutError`.
     """
 
     def __init__(
@@ -98,7 +101,7 @@ class DaskExecutor(Executor):
 
 def _settle(outcome: Future[Any], asked: Any) -> None:  # noqa: ANN401 - a `distributed.Future`
     try:
-        outcome.set_result(asked.result())
+        outcome.set_result(asked.result(timeout=LOST_SECONDS))
     except BaseException as error:  # noqa: BLE001 - whoever waits for the future is told
         outcome.set_exception(error)
 

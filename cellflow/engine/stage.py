@@ -17,8 +17,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -27,13 +25,13 @@ from numpy.typing import DTypeLike
 
 import cellflow
 from cellflow.core.errors import BadInput
-from cellflow.core.grid import Triple
 from cellflow.core.schema import Schema, without
-from cellflow.engine import atomic, lock, ome, store
+from cellflow.engine import atomic, lock, ome, pyramid, store
 from cellflow.engine.atomic import write_json
 from cellflow.engine.blockwise import Item, Task, map_blocks
 from cellflow.engine.cluster import Crew, executor
 from cellflow.engine.journal import Journal, Part
+from cellflow.engine.pyramid import Pyramid, Target
 
 LABELS = ("truth", "mask", "nuclei", "supervoxels", "cells")
 
@@ -90,7 +88,7 @@ class Context:
     job: Job
     pool: Executor
     key: str
-    images: list[tuple[str, store.Kind]] = field(default_factory=list)
+    images: dict[str, Pyramid] = field(default_factory=dict)
 
     @property
     def work(self) -> Path:
@@ -132,15 +130,21 @@ class Context:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def create(self, name: str, like: store.Fitted, dtype: DTypeLike, kind: store.Kind) -> store.Array:
-        """The volume to write, or what is there of it from a run that was stopped."""
-        path = self.work / "volumes" / name / "0"
-        self.images.append((name, kind))
-        return store.open_or_create(path, like, dtype, kind)
+    def create(
+        self, name: str, like: store.Fitted, dtype: DTypeLike, kind: store.Kind, voxel_um: Voxel | None = None
+    ) -> Target:
+        """The volume to write, or what is there of it from a stopped run; by default of the sample's voxels.
+
+        All images of a sample have the same levels: OME-Zarr asks that of labels and their image.
+        """
+        voxel = voxel_um or self.voxel_um()
+        folder, levels = self.work / "volumes" / name, pyramid.levels(like.shape, voxel)
+        self.images[name] = Pyramid(folder, kind, self.job.storage, voxel, levels)
+        return self.images[name].create(0, like, dtype)
 
     def create_scratch(self, name: str, like: store.Fitted, dtype: DTypeLike) -> store.Array:
         """A volume that only this stage reads; it goes with the end of the stage."""
-        return store.open_or_create(self.scratch(name), like, dtype, "labels")
+        return store.open_or_create(self.scratch(name), like, dtype, "scratch")
 
     def map(self, name: str, task: Task, blocks: Sequence[Item] | Any) -> list[Part]:  # noqa: ANN401 - a Grid is one
         """The parts of `task` over `blocks`, in order; `name` tells the passes of a stage apart."""
@@ -148,23 +152,11 @@ class Context:
         label = f"{self.job.folder.name} {self.job.name}" + (f" ({name})" if name != "blocks" else "")
         return map_blocks(task, blocks, self.pool, journal, label)
 
-    def pyramid(self, name: str, voxel_um: Voxel) -> None:
-        """Write the coarser levels of a volume that `create` gave, and its OME metadata.
-
-        All images of a sample have the same levels: OME-Zarr asks that of labels and their image.
-        """
-        kind = dict(self.images)[name]
-        folder = self.work / "volumes" / name
-        finer = store.open_read(folder / "0")
-        found = ome.levels(finer.shape, voxel_um)
-        for i, (above, level) in enumerate(pairwise(found), start=1):
-            step = _step(above.factor, level.factor)
-            like = self.job.storage.fitted(level.shape)
-            coarser = store.open_or_create(folder / str(i), like, finer.dtype, kind)
-            task = partial(ome.downsample_task, finer=finer, coarser=coarser, step=step, kind=kind)
-            self.map(f"{name} level {i}", task, like.grid())
-            finer = coarser
-        ome.write_image(folder, kind, voxel_um, found)
+    def pyramid(self, name: str) -> None:
+        """Write the levels of a volume that its blocks have not written, and its OME metadata."""
+        made = self.images[name]
+        made.complete(self.map)
+        ome.write_image(made.folder, made.kind, made.voxel_um, made.levels)
 
 
 def execute(module: Module, job: Job, workers: int) -> dict[str, Any]:
@@ -311,8 +303,3 @@ def _usage(work: Path, workers: int, seconds: float) -> dict[str, Any]:
         "worker_peak_mb": max((record["peak_mb"] for record in done), default=0),
         "main_peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
-
-
-def _step(finer: Triple, coarser: Triple) -> Triple:
-    z, y, x = (b // a for a, b in zip(finer, coarser, strict=True))
-    return z, y, x

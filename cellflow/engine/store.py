@@ -26,7 +26,8 @@ from cellflow.engine.atomic import flush_folder
 # workers do not wait for each other's threads.
 zarr.config.set({"threading.max_workers": 1})
 
-Kind = Literal["intensity", "labels"]
+Kind = Literal["intensity", "labels", "scratch"]
+"""What is stored: intensities, labels, or labels that are read once and thrown away."""
 Array: TypeAlias = zarr.Array[Any]
 """A volume on disk."""
 
@@ -79,7 +80,8 @@ def _fit_axis(axis: str, n: int, block: int, shard: int, chunk: int) -> tuple[in
 
 def create(path: Path, like: Fitted, dtype: DTypeLike, kind: Kind) -> Array:
     """A new array of the fitted shape at `path`; intensities in Blosc-LZ4, labels in Zstandard."""
-    codec = ZstdCodec(level=3) if kind == "labels" else BloscCodec(cname="lz4", clevel=5)
+    lz4 = BloscCodec(cname="lz4", clevel=5)
+    codec = lz4 if kind == "intensity" else ZstdCodec(level=3 if kind == "labels" else 1)
     return zarr.create_array(
         str(path),
         shape=like.shape,

@@ -23,6 +23,7 @@ from cellflow.core.grid import Block, Box, Triple
 from cellflow.core.probabilities import probabilities, require_finite
 from cellflow.engine import store
 from cellflow.engine.formats import Source, Volume, fingerprint, open_volume
+from cellflow.engine.pyramid import Target
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Array, Demand, Fitted
 
@@ -127,7 +128,7 @@ def run(context: Context, p: Affinities) -> dict[str, Any]:
             f"affinities {p.path}: found {volumes[0].dtype} values that all mean at most 1/255, expected "
             "affinities 0 to 1 as float or 0 to 255 as uint8; multiply binary ones by 255"
         )
-    context.pyramid("boundaries", context.voxel_um())
+    context.pyramid("boundaries")
     mean = sum(part["sum"] for part in parts) / 255 / np.prod(like.shape)
     return {
         "offsets": [list(step) for step in p.offsets],
@@ -139,7 +140,7 @@ def run(context: Context, p: Affinities) -> dict[str, Any]:
     }
 
 
-def _task(block: Block, channels: Sequence[_Channel], target: Array, path: str) -> dict[str, Any]:
+def _task(block: Block, channels: Sequence[_Channel], target: Target, path: str) -> dict[str, Any]:
     direct, crcs, highest = [], [], 0
     for k, channel in enumerate(channels):
         box = block.outer if channel.direct else block.core
@@ -151,7 +152,7 @@ def _task(block: Block, channels: Sequence[_Channel], target: Array, path: str) 
         highest = max(highest, int(values.max()))
     steps = [channel.offset for channel in channels if channel.direct]
     boundaries = boundaries_block(direct, steps, block.crop)
-    crc = store.write_block(target, block.core, boundaries)
+    crc = target.write(block.core, boundaries)
     return {"crc": crc, "crcs": crcs, "max": highest, "sum": int(boundaries.sum(dtype=np.int64))}
 
 

@@ -19,8 +19,9 @@ from cellflow.core.probabilities import probabilities, require_finite
 from cellflow.core.schema import Schema
 from cellflow.engine import store
 from cellflow.engine.formats import Source, Volume, fingerprint, open_volume
+from cellflow.engine.pyramid import Target
 from cellflow.engine.stage import Context
-from cellflow.engine.store import Array, Demand, Fitted
+from cellflow.engine.store import Demand, Fitted
 
 Role = Literal["raw", "truth", "boundaries", "mask", "nuclei", "nuclei_probability", "nuclei_raw"]
 LABELS = ("truth", "nuclei")
@@ -95,7 +96,10 @@ def run(context: Context, p: Params) -> dict[str, Any]:
     like = context.fitted(source.shape)
     dtype = stored_dtype(p.role, source.dtype)
     kind: store.Kind = "intensity" if p.role in (*IMAGES, *PROBABILITIES) else "labels"
-    target = context.create(p.role, like, dtype, kind)
+    voxel = source.voxel_size_um or (1.0, 1.0, 1.0)
+    if "ingest-raw" in context.job.after:  # one sample, one voxel size: the levels of all its images match
+        voxel = context.voxel_um()
+    target = context.create(p.role, like, dtype, kind, voxel)
     task = partial(_task, source=source, target=target, role=p.role, path=p.source.path)
     parts = context.map("blocks", task, like.grid())
     low, high = min(part["min"] for part in parts), max(part["max"] for part in parts)
@@ -108,10 +112,7 @@ def run(context: Context, p: Params) -> dict[str, Any]:
             f"{p.role} {p.source.path}: found {source.dtype} values that all mean at most 1/255, expected "
             "probabilities 0 to 1 as float or 0 to 255 as uint8; multiply a binary map by 255"
         )
-    voxel = source.voxel_size_um or (1.0, 1.0, 1.0)
-    if "ingest-raw" in context.job.after:  # one sample, one voxel size: the levels of all its images match
-        voxel = context.voxel_um()
-    context.pyramid(p.role, voxel)
+    context.pyramid(p.role)
     return {
         "role": p.role,
         "shape": list(source.shape),
@@ -124,14 +125,14 @@ def run(context: Context, p: Params) -> dict[str, Any]:
     }
 
 
-def _task(block: Block, source: Volume, target: Array, role: Role, path: str) -> dict[str, Any]:
+def _task(block: Block, source: Volume, target: Target, role: Role, path: str) -> dict[str, Any]:
     corner = (block.core[0].start, block.core[1].start, block.core[2].start)
     try:
         values = ingest_block(source.read(block.core), role, corner)
     except BadInput as error:
         raise BadInput(f"{role} {path}, block at {corner}: {error}") from error
     return {
-        "crc": store.write_block(target, block.core, values),
+        "crc": target.write(block.core, values),
         "min": values.min().item(),
         "max": values.max().item(),
     }

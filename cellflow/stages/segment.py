@@ -10,6 +10,7 @@ from cellflow.core.grid import Block
 from cellflow.core.labels import look_up
 from cellflow.core.schema import Schema
 from cellflow.engine import store
+from cellflow.engine.pyramid import Target
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Array, Demand, Fitted
 
@@ -37,11 +38,11 @@ def run(context: Context, p: Params) -> dict[str, Any]:  # noqa: ARG001 - every 
     target = context.create("cells", like, np.uint64, "labels")
     task = partial(_task, supervoxels=supervoxels, target=target, table=context.file("clean", "cells.npy"))
     parts = context.map("blocks", task, like.grid())
-    context.pyramid("cells", context.voxel_um())
+    context.pyramid("cells")
     return {"foreground": sum(part["foreground"] for part in parts), "checksum": store.checksum(parts)}
 
 
-def _task(block: Block, supervoxels: Array, target: Array, table: Path) -> dict[str, Any]:
+def _task(block: Block, supervoxels: Array, target: Target, table: Path) -> dict[str, Any]:
     lines = np.load(table, mmap_mode="r", allow_pickle=False)
     cells = segment_block(np.asarray(supervoxels[block.core]), lines)
-    return {"crc": store.write_block(target, block.core, cells), "foreground": int(np.count_nonzero(cells))}
+    return {"crc": target.write(block.core, cells), "foreground": int(np.count_nonzero(cells))}

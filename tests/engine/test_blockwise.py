@@ -2,14 +2,17 @@ import errno
 import os
 import signal
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from threading import Event, Thread
 
 import psutil
 import pytest
 
 from cellflow.core.errors import BadInput, BlocksFailed
 from cellflow.core.grid import Grid
+from cellflow.engine import cluster
 from cellflow.engine.blockwise import map_blocks
 from cellflow.engine.cluster import Crew, SerialExecutor, executor
 from cellflow.engine.journal import Journal
@@ -164,6 +167,21 @@ def test_a_block_that_kills_every_worker_does_not_stop_the_others(folder, journa
     ):
         map_blocks(task, GRID, pool, journal(), "x")
     assert [n > 0 for n in task.all_calls()] == [True] * 12
+
+
+def test_a_result_that_was_lost_with_its_worker_is_not_waited_for(monkeypatch):
+    """Seen once in some hundred kills: Dask says that a call is done, and its result never comes."""
+
+    class Lost:
+        def result(self, timeout=None):
+            assert not Event().wait(timeout)
+            raise TimeoutError
+
+    monkeypatch.setattr(cluster, "LOST_SECONDS", 0.01)
+    outcome = Future()
+    waiting = Thread(target=cluster._settle, args=(outcome, Lost()), daemon=True)
+    waiting.start()
+    assert isinstance(outcome.exception(timeout=10), TimeoutError)
 
 
 def _listening():

@@ -7,17 +7,15 @@ from conftest import SHAPE, VOXEL_UM, Sample, cut, tissue
 from ome_zarr_models.v05 import Image, ImageLabel, Labels
 
 from cellflow.core.downsample import mean, mode
-from cellflow.core.schema import Schema
-from cellflow.engine import ome, store
-from cellflow.engine.cluster import SerialExecutor
-from cellflow.engine.stage import Context, Job, root_path
+from cellflow.engine import ome, pyramid
+from cellflow.engine.stage import root_path
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A whole sample with pyramids of several levels."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(ome, "SMALLEST_LEVEL", 16)
+    patch.setattr(pyramid, "SMALLEST_LEVEL", 16)
     mask = np.ones(SHAPE, np.uint8)
     made = Sample(tmp_path_factory.mktemp("ome") / "root", {**tissue(), "mask": mask}, cut())
     made.run()
@@ -78,42 +76,12 @@ def test_a_level_lies_where_its_voxels_say(made, path):
         np.testing.assert_allclose(shift, (factor - 1) / 2 * VOXEL_UM)
 
 
-def test_voxels_become_cubes_and_stay_so():
-    found = ome.levels((200, 2000, 2000), (2.0, 0.5, 0.5))
-    assert [level.factor for level in found] == [(1, 1, 1), (1, 2, 2), (1, 4, 4), (2, 8, 8), (4, 16, 16)]
-    assert found[-1].shape == (50, 125, 125)
-    assert [level.factor for level in ome.levels((1, 300, 300), (1, 1, 1))][-1] == (1, 4, 4)
-    assert len(ome.levels((128, 128, 128), (1, 1, 1))) == 1
-    assert ome.levels((3000, 10, 10), (0.1, 5, 5))[-1].shape[0] <= 128
-
-
 def test_intensities_are_means_and_labels_are_commonest(made):
     raw, truth = tissue()["raw"], tissue()["truth"]
     np.testing.assert_array_equal(made.read("raw", 1), mean(raw, (1, 2, 2)))
     np.testing.assert_array_equal(made.read("truth", 1), mode(truth, (1, 2, 2)))
     np.testing.assert_array_equal(made.read("truth", 2), mode(mode(truth, (1, 2, 2)), (2, 2, 2)))
     assert np.isin(made.read("cells", 2), made.read("cells")).all()
-
-
-@pytest.mark.parametrize("block", [(8, 24, 16), 40])
-def test_pyramids_do_not_depend_on_the_blocking(made, sample, monkeypatch, block):
-    monkeypatch.setattr(ome, "SMALLEST_LEVEL", 16)
-    other = sample(storage=cut(block))
-    other.run("ingest-raw", "ingest-truth")
-    for name in ("raw", "truth"):
-        for level in range(3):
-            np.testing.assert_array_equal(other.read(name, level), made.read(name, level))
-
-
-def test_odd_ends_are_halved_too(tmp_path, monkeypatch, rng):
-    monkeypatch.setattr(ome, "SMALLEST_LEVEL", 3)
-    values = rng.integers(0, 99, (7, 17, 11)).astype(np.uint8)
-    context = Context(Job("x", tmp_path, Schema(), cut(8, 4)), SerialExecutor(), "key")
-    context.create("raw", context.fitted(values.shape), np.uint8, "intensity")[:] = values
-    context.pyramid("raw", (1.0, 1.0, 1.0))
-    folder = context.work / "volumes" / "raw"
-    np.testing.assert_array_equal(store.open_read(folder / "1")[:], mean(values, (2, 2, 2)))
-    assert store.open_read(folder / "3").shape == (1, 3, 2)
 
 
 def test_the_root_is_the_raw_image_whatever_the_order_of_the_stages(sample):

@@ -14,7 +14,7 @@ from conftest import CUT, Sample, cut, tissue
 import cellflow
 from cellflow.core.errors import BadInput, BlocksFailed
 from cellflow.core.schema import Schema
-from cellflow.engine import lock, ome, stage, store
+from cellflow.engine import lock, ome, pyramid, stage, store
 from cellflow.engine.journal import Journal
 from cellflow.engine.stage import Job
 from cellflow.engine.store import Storage
@@ -161,7 +161,7 @@ def upstream(tmp_path_factory):
 def test_a_stage_killed_at_any_point_goes_on_to_the_same_receipt_and_bytes(  # noqa: PLR0917
     upstream, tmp_path, monkeypatch, name, step, after
 ):
-    monkeypatch.setattr(ome, "SMALLEST_LEVEL", 16)  # so that small volumes have pyramids
+    monkeypatch.setattr(pyramid, "SMALLEST_LEVEL", 16)  # so that small volumes have pyramids
     fresh = _copy(upstream, tmp_path / "fresh" / "root", name)
     fresh.run(name)
     expected = _tree(fresh.folder)

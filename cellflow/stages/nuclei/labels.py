@@ -21,6 +21,7 @@ from cellflow.core.grid import Block, Grid, Triple
 from cellflow.engine import store
 from cellflow.engine.atomic import write
 from cellflow.engine.parts import load_part, save_part
+from cellflow.engine.pyramid import Target
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Array
 from cellflow.stages.nuclei.params import Params
@@ -51,8 +52,8 @@ def label_nuclei(context: Context, name: str, p: Params) -> tuple[Array, str]:
     target = context.create("nuclei", like, np.uint64, "labels")
     last = partial(_number, local=local, target=target, rows=rows, table=folder / "number.npy")
     parts = context.map("number", last, grid)
-    context.pyramid("nuclei", context.voxel_um())
-    return target, store.checksum(parts)
+    context.pyramid("nuclei")
+    return target.full, store.checksum(parts)
 
 
 def _label(block: Block, probability: Array, target: Array, folder: Path, p: Params) -> dict[str, Any]:
@@ -88,10 +89,10 @@ def _numbers(grid: Grid, folder: Path, p: Params) -> NDArray[np.uint64]:
     return numbered(parts, pairs, p.min_size)
 
 
-def _number(block: Block, local: Array, target: Array, rows: I64, table: Path) -> dict[str, Any]:
+def _number(block: Block, local: Array, target: Target, rows: I64, table: Path) -> dict[str, Any]:
     numbers = np.load(table, mmap_mode="r", allow_pickle=False)
     own = np.append(np.zeros(1, np.uint64), numbers[rows[block.id] : rows[block.id + 1]])
-    return {"crc": store.write_block(target, block.core, own[np.asarray(local[block.core])])}
+    return {"crc": target.write(block.core, own[np.asarray(local[block.core])])}
 
 
 def _corner(block: Block) -> Triple:

@@ -15,6 +15,7 @@ from cellflow.core.ridge import contrast_radius, ridge_contrast
 from cellflow.core.schema import Schema
 from cellflow.core.smoothing import smooth, smoothing_radius
 from cellflow.engine import store
+from cellflow.engine.pyramid import Target
 from cellflow.engine.stage import Context, Voxel
 from cellflow.engine.store import Array, Demand, Fitted
 
@@ -128,7 +129,7 @@ def run_filter(context: Context, p: Filter) -> dict[str, Any]:
         scale=np.array(statistics["scale"], np.float32).reshape(-1, 1, 1),
     )
     parts = context.map("blocks", task, like.grid(p.halo(voxel_um)))
-    context.pyramid("boundaries", voxel_um)
+    context.pyramid("boundaries")
     mean = sum(part["sum"] for part in parts) / 255 / np.prod(like.shape)
     return {"mean": round(float(mean), 6), "checksum": store.checksum(parts)}
 
@@ -136,7 +137,7 @@ def run_filter(context: Context, p: Filter) -> dict[str, Any]:
 def _task(  # noqa: PLR0913, PLR0917 - bound by `run`
     block: Block,
     raw: Array,
-    target: Array,
+    target: Target,
     p: Filter,
     voxel_um: Voxel,
     offset: NDArray[np.float32],
@@ -146,7 +147,7 @@ def _task(  # noqa: PLR0913, PLR0917 - bound by `run`
         offset, scale = offset[block.outer[0]], scale[block.outer[0]]
     boundaries = predict_block(np.asarray(raw[block.outer]), offset, scale, p, voxel_um)[block.crop]
     return {
-        "crc": store.write_block(target, block.core, boundaries),
+        "crc": target.write(block.core, boundaries),
         "sum": int(boundaries.sum(dtype=np.int64)),
     }
 

@@ -19,6 +19,7 @@ from cellflow.core.affinities import boundary_map, is_direct, require_direct
 from cellflow.core.grid import Block, Grid, Triple
 from cellflow.core.tiles import Lattice, Profile, assembled
 from cellflow.engine import store
+from cellflow.engine.pyramid import Target
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Array, Fitted
 from cellflow.networks.outputs import Outputs, Setting
@@ -50,7 +51,7 @@ class Goal:
     profile: Profile
     saved: Path
     mask: Array | None
-    targets: tuple[Array, ...]
+    targets: tuple[Target, ...]
     """One for each channel."""
 
 
@@ -134,15 +135,16 @@ def _block(block: Block, known: Mapping[int, Kept], goal: Goal) -> dict[str, Any
         values = assembled(kept, goal.lattice, block.core, goal.profile)
         if outside is not None:
             values[outside] = 0
-        crcs.append(store.write_block(target, block.core, values))
+        crcs.append(target.write(block.core, values))
         sums.append(int(values.sum(dtype=np.int64)))
     return {"crcs": crcs, "sums": sums}
 
 
-def _targets(context: Context, outputs: Outputs, like: Fitted) -> tuple[Array, ...]:
+def _targets(context: Context, outputs: Outputs, like: Fitted) -> tuple[Target, ...]:
     maps = [context.create(volume, like, np.uint8, "intensity") for volume in outputs.volumes]
-    files = [context.output(str(k)) for k in range(len(outputs.offsets))]
-    return (*maps, *(store.open_or_create(file, like, np.uint8, "intensity") for file in files))
+    paths = [context.output(str(k)) for k in range(len(outputs.offsets))]
+    files = [store.open_or_create(path, like, np.uint8, "intensity") for path in paths]
+    return (*maps, *(Target(file, "intensity") for file in files))
 
 
 def _written(context: Context, outputs: Outputs, goal: Goal, parts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -153,10 +155,11 @@ def _written(context: Context, outputs: Outputs, goal: Goal, parts: list[dict[st
     total = sum(part["sums"][0] for part in parts)
     main = "boundaries" if outputs.offsets else outputs.volumes[0]
     if main not in found:
-        steps = _pairs(context, outputs.offsets, goal.targets[len(outputs.maps) :])
+        channels = tuple(target.full for target in goal.targets[len(outputs.maps) :])
+        steps = _pairs(context, outputs.offsets, channels)
         found["boundaries"], total = store.checksum(steps), sum(part["sum"] for part in steps)
     for volume in found:
-        context.pyramid(volume, context.voxel_um())
+        context.pyramid(volume)
     mean = total / 255 / np.prod(goal.lattice.shape)
     about = {"mean": round(float(mean), 6), "checksum": found.pop(main), "checksums": found}
     if outputs.offsets:
@@ -177,11 +180,11 @@ def _pairs(
     return context.map("pairs", partial(_pairs_block, direct=direct, target=target), like.grid(HALO))
 
 
-def _pairs_block(block: Block, direct: list[tuple[Triple, Array]], target: Array) -> dict[str, Any]:
+def _pairs_block(block: Block, direct: list[tuple[Triple, Array]], target: Target) -> dict[str, Any]:
     around = [np.asarray(channel[block.outer]) for _, channel in direct]
     z, y, x = around[0].shape
     values = boundary_map(around, [step for step, _ in direct], (z, y, x))[block.crop]
-    return {"crc": store.write_block(target, block.core, values), "sum": int(values.sum(dtype=np.int64))}
+    return {"crc": target.write(block.core, values), "sum": int(values.sum(dtype=np.int64))}
 
 
 def _checksum(parts: list[dict[str, Any]], channel: int) -> str:

@@ -48,5 +48,5 @@ def run(context: Context, p: Params) -> dict[str, Any]:
     else:
         cut = run_exact if isinstance(p.blocks, Exact) else run_independent
         count, parts = cut(context, p, inputs_of(context))
-    context.pyramid("supervoxels", context.voxel_um())
+    context.pyramid("supervoxels")
     return {"supervoxels": count, "checksum": store.checksum(parts)}

@@ -35,6 +35,7 @@ from cellflow.core.grid import Block, Grid
 from cellflow.engine import store
 from cellflow.engine.atomic import write
 from cellflow.engine.parts import SavedParts, load_part, save_part
+from cellflow.engine.pyramid import Target
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Array
 from cellflow.stages.supervoxels.block import landscape
@@ -98,9 +99,9 @@ def _open(block: Block, grid: Grid, folder: Path) -> dict[str, Any]:
     return {}
 
 
-def _number(block: Block, local: Array, target: Array, folder: Path) -> dict[str, Any]:
+def _number(block: Block, local: Array, target: Target, folder: Path) -> dict[str, Any]:
     # Mapped, not read: a block touches the pages of its own nodes.
     node, label = (np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in ("node", "label"))
     settled = Settled(**load_part(folder / "settled", block.id))
     found = table(settled, Labels(node, label, 0))
-    return {"crc": store.write_block(target, block.core, found[np.asarray(local[block.core])])}
+    return {"crc": target.write(block.core, found[np.asarray(local[block.core])])}

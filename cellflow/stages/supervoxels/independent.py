@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cellflow.core.grid import Block
 from cellflow.core.labels import consecutive
 from cellflow.engine import store
+from cellflow.engine.pyramid import Target
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Array
 from cellflow.stages.supervoxels.block import supervoxels_block
@@ -38,7 +39,7 @@ def _cut(block: Block, inputs: Inputs, target: Array, p: Params) -> dict[str, An
     return {"crc": store.write_block(target, block.core, labels), "supervoxels": count}
 
 
-def _number(block: Block, local: Array, target: Array, offsets: NDArray[np.int64]) -> dict[str, Any]:
+def _number(block: Block, local: Array, target: Target, offsets: NDArray[np.int64]) -> dict[str, Any]:
     labels = np.asarray(local[block.core]).astype(np.uint64)
     np.add(labels, np.uint64(offsets[block.id]), out=labels, where=labels > 0)
-    return {"crc": store.write_block(target, block.core, labels)}
+    return {"crc": target.write(block.core, labels)}

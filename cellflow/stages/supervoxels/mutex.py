@@ -27,8 +27,9 @@ from cellflow.core.groups import Group
 from cellflow.core.interactions import Interactions
 from cellflow.core.linkage import Linkage
 from cellflow.core.voxel_pairs import numbers, voxel_pairs
-from cellflow.engine import hierarchy, store
+from cellflow.engine import hierarchy
 from cellflow.engine.parts import load_part, save_part
+from cellflow.engine.pyramid import Target
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Array, open_read
 from cellflow.stages.supervoxels.params import Mutex
@@ -150,9 +151,9 @@ def _number_all(found: list[dict[str, I64]], shape: Triple, folder: Path) -> int
     return top.size
 
 
-def _number(block: Block, solved: Solved, folder: Path, target: Array) -> dict[str, Any]:
+def _number(block: Block, solved: Solved, folder: Path, target: Target) -> dict[str, Any]:
     known = load_part(folder / "labels", 0)
     out = np.zeros(box_shape(block.core), np.uint64)
     for here, top in solved.within(block):
         out[here] = known["label"][np.searchsorted(known["top"], top)]
-    return {"crc": store.write_block(target, block.core, out)}
+    return {"crc": target.write(block.core, out)}
