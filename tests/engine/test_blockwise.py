@@ -127,7 +127,7 @@ def test_bad_input_stops_at_once(pool, folder, journal):
     with pytest.raises(BadInput, match=r"raw a\.h5: found NaN"):
         map_blocks(task, many, pool, journal(), "x")
     assert task.calls(0) == 1
-    assert len(os.listdir(folder)) < len(many)
+    assert len(os.listdir(folder)) < len(many)  # noqa: PTH208
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
