@@ -163,6 +163,7 @@ def run(  # noqa: PLR0913, PLR0917 - one argument an option
     if log_file:
         _log_to(log_file)
     module = _module(name.split("-", maxsplit=1)[0])
+    os.environ.update(heap.ONE_HEAP)  # read by what is loaded later
     if not hasattr(module, "crew"):  # a stage that knows its workers knows its memory
         heap.keep()
     given = _job(content)

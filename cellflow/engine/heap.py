@@ -8,8 +8,11 @@ that would each keep a heap of their own.
 
 import ctypes
 
-ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
-"""The environment of a process whose threads share a heap, and which keeps nothing beyond that."""
+ONE_HEAP = {"MALLOC_ARENA_MAX": "1", "THP_MEM_ALLOC_ENABLE": "1"}
+"""The environment of a process whose threads share a heap, and which keeps nothing beyond that.
+
+torch asks for huge pages, as numpy does by itself: new memory is there several times faster.
+"""
 
 KEPT = ONE_HEAP | {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**62)}
 """The environment that makes a process keep its memory from its start."""

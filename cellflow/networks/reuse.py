@@ -72,6 +72,7 @@ class Reusing:
         """Each head's prediction of the kept voxels of tiles (n, c, z, y, x), or (n, c, y, x) in 2D."""
         if not (self._finite and bool(x.isfinite().all())):
             return focused(self._network, x, kept)
+        self._turn = False  # each map where that of the tile before lay, so that it needs no new pages
         a = self._network.architecture
         wanted = [(side.start, side.stop) for side in kept][-a.dims :]
         parts, deepest = parts_of(a, list(x.shape[2:]), wanted)
@@ -83,12 +84,12 @@ class Reusing:
             if part is not None:
                 joined = cut(x, part.joined)
                 skips.append(self._maps(("skip", level), joined.shape[1], joined).copy_(joined))
-        x = cut(x, deepest)
+        spans = deepest
         for part, steps in zip(reversed(parts), self._decoders, strict=True):
-            x = self._convolved(self._joined(skips.pop(), x, steps[0]), steps)
+            x = self._convolved(self._joined(skips.pop(), cut(x, spans), steps[0]), steps)
             spans = [(k0 - j0, k1 - j0) for (k0, k1), (j0, _) in zip(part.kept, part.joined, strict=True)]
-            x = cut(x, spans)
-        return self._network.predicted(x)
+        # Cut afterwards: a head reads a few voxels more, but no copy of all maps is made for it.
+        return {head: cut(maps, spans) for head, maps in self._network.predicted(x).items()}
 
     def _convolved(self, x: Tensor, steps: Sequence[Step]) -> Tensor:
         """The maps after all steps; those that come in are ready for the first."""
