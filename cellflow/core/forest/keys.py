@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from cellflow.core.grid import Block
+from cellflow.core.grid import Box, around, box_shape, within
 
 FAIRNESS_BITS = 21
 DIRECTION_BITS = 3
@@ -32,20 +32,18 @@ F32 = NDArray[np.float32]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-def framed(outer: NDArray[Scalar], block: Block, fill: Any) -> NDArray[Scalar]:  # noqa: ANN401 - a scalar
-    """The core of a block in a frame one voxel wide: its neighbours, and `fill` beyond the volume.
+def framed(outer: NDArray[Scalar], crop: Box, fill: Any) -> NDArray[Scalar]:  # noqa: ANN401 - a scalar
+    """The core at `crop` in a frame one voxel wide: its neighbours, and `fill` beyond the volume.
 
-    `outer` is what the block reads; where the volume goes on it must reach one voxel beyond the core.
+    Where the volume goes on `outer` must reach one voxel beyond the core. If it is the frame, it is returned.
     """
-    here = [
-        slice(max(c.start - 1, 0), min(c.stop + 1, n)) for c, n in zip(block.crop, outer.shape, strict=True)
-    ]
-    shape = [c.stop - c.start + 2 for c in block.crop]
+    here = around(crop, (1, 1, 1), outer.shape)
+    shape = [c.stop - c.start + 2 for c in crop]
+    if list(outer.shape) == shape == list(box_shape(here)):
+        return outer
     out = np.full(shape, fill, outer.dtype)
-    there = [
-        slice(s.start - c.start + 1, s.stop - c.start + 1) for s, c in zip(here, block.crop, strict=True)
-    ]
-    out[tuple(there)] = outer[tuple(here)]
+    z, y, x = (slice(s.start + 1, s.stop + 1) for s in within(here, crop))
+    out[z, y, x] = outer[here]
     return out
 
 
