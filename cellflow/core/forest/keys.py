@@ -52,28 +52,34 @@ def altitudes(heights: NDArray[np.uint8], smoothed: F32, depth: F32, cap: float)
 
     `smoothed` is the smoothed distance to the nearest boundary, `depth` how deep a voxel lies inside a
     boundary (0 elsewhere), both at most `cap`. Where `smoothed` is -inf there is no voxel: `NOTHING`.
-    All arrays have one shape. Fairness has steps of `cap` / 2**20.
+    All arrays have one shape. Fairness has steps of `cap` / 2**20. Made in the memory of `depth`, which must
+    be C-contiguous float32.
     """
-    out = np.empty(heights.shape, np.uint32)
+    out, rows = depth.view(np.uint32), (-1, depth.shape[-1])
     _altitudes(
-        np.ascontiguousarray(heights).ravel(),
-        np.ascontiguousarray(smoothed).ravel(),
-        np.ascontiguousarray(depth).ravel(),
+        np.ascontiguousarray(heights).reshape(rows),
+        np.ascontiguousarray(smoothed).reshape(rows),
+        depth.reshape(rows),
         np.float32(cap),
-        out.ravel(),
+        out.reshape(rows),
     )
     return out
 
 
 @numba.njit(cache=True, nogil=True)
 def _altitudes(heights: NDArray[np.uint8], smoothed: F32, depth: F32, cap: np.float32, out: U32) -> None:
+    """A row is made apart: `out` is where `depth` is."""
     highest = np.float32(2**FAIRNESS_BITS - 2)
     scale = np.float32(highest / (np.float32(2) * cap))
-    for i in range(len(out)):
-        inner = min(max((smoothed[i] - depth[i] + cap) * scale, np.float32(0)), highest)
-        fairness = np.uint32(np.int32(highest) - np.int32(inner))
-        code = (np.uint32(heights[i]) << np.uint32(FAIRNESS_BITS) | fairness) << np.uint32(DIRECTION_BITS)
-        out[i] = NOTHING if smoothed[i] == -np.inf else code
+    codes = np.empty(out.shape[1], np.uint32)
+    for row in range(len(out)):
+        height, middle, deep = heights[row], smoothed[row], depth[row]
+        for x in range(len(codes)):
+            inner = min(max((middle[x] - deep[x] + cap) * scale, np.float32(0)), highest)
+            fairness = np.uint32(np.int32(highest) - np.int32(inner))
+            code = (np.uint32(height[x]) << np.uint32(FAIRNESS_BITS) | fairness) << np.uint32(DIRECTION_BITS)
+            codes[x] = NOTHING if middle[x] == -np.inf else code
+        out[row] = codes
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
