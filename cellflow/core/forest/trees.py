@@ -112,6 +112,11 @@ def _follow_ways(
         if trees[begin] > 0 or directions[begin] == ABSENT:
             begin += one
             continue
+        tree = trees[begin + steps[directions[begin]]]
+        if tree > 0:  # most ways are so short, and need not be remembered
+            trees[begin] = tree
+            begin += one
+            continue
         voxel, length = begin, np.uint64(0)
         while True:
             code = directions[voxel]
