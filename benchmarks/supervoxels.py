@@ -66,8 +66,7 @@ def ours(boundaries: Any, repeat: int) -> Rows:  # noqa: ANN401
     from cellflow.core.features import edges_block
     from cellflow.core.forest.block import forest_block
     from cellflow.core.forest.join import supervoxel_tables
-    from cellflow.core.forest.keys import altitudes, framed
-    from cellflow.core.grid import Grid
+    from cellflow.core.grid import Grid, whole
     from cellflow.core.nodes import nodes_block
     from cellflow.stages.supervoxels import Params
     from cellflow.stages.supervoxels.block import landscape, supervoxels_block
@@ -79,10 +78,7 @@ def ours(boundaries: Any, repeat: int) -> Rows:  # noqa: ANN401
         outer = Grid(boundaries.shape, (side,) * 3, p.halo(VOXEL))
         local, parts = np.empty(boundaries.shape, np.uint32), {}
         for block in outer:
-            heights, smoothed, depth = landscape(boundaries[block.outer], p, VOXEL, None)
-            smoothed = framed(smoothed, block, -np.inf)
-            altitude = altitudes(framed(heights, block, 0), smoothed, framed(depth, block, 0), p.max_distance)
-            del heights, depth
+            altitude, smoothed = landscape(boundaries[block.outer], p, VOXEL, None, block.crop)
             local[block.core], parts[block.id] = forest_block(
                 altitude, smoothed, block, boundaries.shape, p.min_size, planar=False
             )
@@ -98,7 +94,8 @@ def ours(boundaries: Any, repeat: int) -> Rows:  # noqa: ANN401
         raise SystemExit("blocks change the supervoxels")
     measured(rows, "supervoxels, independent", lambda: supervoxels_block(boundaries, p, VOXEL), repeat)
     labels = labels.astype(np.uint64)
-    measured(rows, "distance, smoothing, depth", lambda: landscape(boundaries, p, VOXEL, None), repeat)
+    everything = whole(boundaries.shape)
+    measured(rows, "landscape", lambda: landscape(boundaries, p, VOXEL, None, everything), repeat)
 
     def graph() -> Any:  # noqa: ANN401
         found = statistics(edges_block(labels, boundaries, boundaries.shape))

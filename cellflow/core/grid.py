@@ -87,6 +87,25 @@ def box_shape(box: Box) -> Triple:
     return z, y, x
 
 
+def whole(shape: tuple[int, ...]) -> Box:
+    """The box that holds all of an array."""
+    z, y, x = (slice(0, n) for n in shape)
+    return z, y, x
+
+
+def around(box: Box, margin: tuple[int, ...], shape: tuple[int, ...]) -> Box:
+    """The box grown by a margin, as far as there is an array."""
+    sides = zip(box, margin, shape, strict=True)
+    z, y, x = (slice(max(s.start - m, 0), min(s.stop + m, n)) for s, m, n in sides)
+    return z, y, x
+
+
+def within(box: Box, outer: Box) -> Box:
+    """The box in coordinates of one that holds it."""
+    z, y, x = (slice(s.start - o.start, s.stop - o.start) for s, o in zip(box, outer, strict=True))
+    return z, y, x
+
+
 def _box(slices: list[slice]) -> Box:
     z, y, x = slices
     return z, y, x

@@ -56,7 +56,7 @@ def from_ground(altitude, smoothed, block, min_size=0, planar=False):
 
     def part_of(block):
         outer = [
-            framed(a[block.outer], block, fill) for a, fill in ((altitude, NOTHING), (smoothed, -np.inf))
+            framed(a[block.outer], block.crop, fill) for a, fill in ((altitude, NOTHING), (smoothed, -np.inf))
         ]
         return forest_block(*outer, block, altitude.shape, min_size, planar=planar)
 
@@ -70,7 +70,7 @@ def from_boundaries(boundaries, block, mask=None, min_size=0, planar=False):
     def part_of(block):
         inside = None if mask is None else mask[block.outer]
         altitude, smoothed = ground(boundaries[block.outer], inside, planar)
-        outer = framed(altitude, block, NOTHING), framed(smoothed, block, -np.inf)
+        outer = framed(altitude, block.crop, NOTHING), framed(smoothed, block.crop, -np.inf)
         return forest_block(*outer, block, boundaries.shape, min_size, planar=planar)
 
     return labels_of(grid, part_of, min_size)
@@ -322,7 +322,9 @@ def test_the_order_of_the_blocks_does_not_matter(kind, rng):
     altitude, smoothed = ground(boundaries)
     parts = {}
     for block in grid:
-        outer = framed(altitude[block.outer], block, NOTHING), framed(smoothed[block.outer], block, -np.inf)
+        outer = [
+            framed(a[block.outer], block.crop, fill) for a, fill in ((altitude, NOTHING), (smoothed, -np.inf))
+        ]
         parts[block.id] = forest_block(*outer, block, grid.shape, 5, planar=False)[1]
     tables, count = supervoxel_tables(grid, parts, 5)
     backwards, same = supervoxel_tables(grid, dict(reversed(parts.items())), 5)
@@ -356,3 +358,13 @@ def test_ways_down_of_any_length_end_in_their_tree(length):
     expected[1, 1, 1 : length + 1], expected[1, 1, length + 2 : -1] = 1, 2
     assert (trees == expected).all()
     assert piece.tolist() == [0, 0, 0]
+
+
+def test_a_frame_is_filled_beyond_the_volume_alone():
+    volume = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    core = (slice(0, 2), slice(1, 2), slice(1, 3))
+    frame = framed(volume, core, -1)
+    assert np.array_equal(frame[1:3], volume)
+    assert (frame[[0, 3]] == -1).all()
+    inner = np.moveaxis(np.arange(64).reshape(4, 4, 4), 0, 2)
+    assert framed(inner, (slice(1, 3),) * 3, 0) is inner

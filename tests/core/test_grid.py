@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellflow.core.grid import Grid, box_shape
+from cellflow.core.grid import Grid, around, box_shape, whole, within
 
 lengths = st.tuples(*[st.integers(1, 24)] * 3)
 blocks = st.tuples(*[st.integers(2, 20)] * 3)
@@ -71,3 +71,13 @@ def test_the_largest_boxes_are_those_of_the_blocks(shape, block, halo):
     listed = list(grid)
     assert grid.largest_outer == tuple(np.max([box_shape(b.outer) for b in listed], axis=0))
     assert grid.largest_core == tuple(np.max([box_shape(b.core) for b in listed], axis=0))
+
+
+@given(lengths, blocks, halos)
+def test_the_boxes_of_a_block_are_its_core_grown_and_seen_from_outside(shape, block, halo):
+    everything = whole(shape)
+    assert box_shape(everything) == shape
+    for b in Grid(shape, block, halo):
+        assert around(b.core, halo, shape) == b.outer
+        assert within(b.core, b.outer) == b.crop
+        assert within(b.core, everything) == b.core

@@ -8,11 +8,19 @@ from skimage.segmentation import watershed as skimage_watershed
 from cellflow.core.distance import boundary_distance
 from cellflow.core.errors import BadInput
 from cellflow.core.seeds import local_maxima
-from cellflow.core.smoothing import smooth, smoothing_radius
+from cellflow.core.smoothing import _kernel, smooth, smoothing_radius
 from cellflow.core.watershed import merge_small, watershed
 
 seeded = settings(max_examples=25, deadline=None)
 numbers = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def boxed(draw):
+    """The shape of an array, and a box in it."""
+    shape = draw(st.tuples(*[st.integers(1, 24)] * 3))
+    ends = [sorted(draw(st.tuples(*[st.integers(0, n)] * 2).filter(lambda s: s[0] != s[1]))) for n in shape]
+    return shape, tuple(slice(a, b) for a, b in ends)
 
 
 def boundaries(rng, shape, share=0.02):
@@ -127,6 +135,46 @@ def test_distance_equals_the_exact_transform_up_to_the_cap(number, shape, pitch,
     assert np.abs(planar - np.reshape(slices, planar.shape)).max() <= 1e-6 * cap
 
 
+@seeded
+@given(
+    number=numbers,
+    shape=st.tuples(*[st.integers(1, 7)] * 3),
+    pitch=st.tuples(*[st.sampled_from([1.0, 1.7, 0.3])] * 3),
+    cap=st.sampled_from([1.0, 3.5, 500.0]),
+)
+def test_distance_has_the_bits_of_the_smallest_sum_over_all_boundaries(number, shape, pitch, cap):
+    inside = boundaries(np.random.default_rng(number), shape, 0.1)
+    at = np.argwhere(np.ones(shape, bool))
+    apart = np.abs(at[:, None] - np.argwhere(~inside)[None])
+    z, y, x = (np.square(apart[..., i] * pitch[i]).astype(np.float32) for i in range(3))
+    squared = np.minimum((x + y + z).min(axis=1, initial=np.inf), np.float32(cap**2))
+    assert np.array_equal(boundary_distance(inside, pitch, cap).ravel(), np.sqrt(squared))
+
+
+@seeded
+@given(
+    number=numbers,
+    room=boxed(),
+    pitch=st.tuples(*[st.sampled_from([1.0, 1.7, 4.0])] * 3),
+    planar=st.booleans(),
+)
+@pytest.mark.parametrize("cap", [1.0, 3.5, 12.0, 500.0])
+def test_the_distance_in_a_box_is_that_of_the_whole(cap, number, room, pitch, planar):
+    shape, box = room
+    inside = boundaries(np.random.default_rng(number), shape)
+    expected = boundary_distance(inside, pitch, cap, planar=planar)[box]
+    assert np.array_equal(boundary_distance(inside, pitch, cap, planar=planar, box=box), expected)
+
+
+@pytest.mark.parametrize("cap", [4.0, 40.0])
+def test_the_distance_to_one_boundary_is_seen_from_afar_in_all_directions(cap):
+    inside = np.ones((30, 31, 300), bool)
+    inside[14, 15, 150] = False
+    z, y, x = np.indices(inside.shape)
+    expected = np.sqrt(np.minimum((z - 14) ** 2 + (y - 15) ** 2 + (x - 150) ** 2, cap**2), dtype=np.float32)
+    assert np.array_equal(boundary_distance(inside, (1, 1, 1), cap), expected)
+
+
 def test_without_boundary_the_distance_is_the_cap():
     assert (boundary_distance(np.ones((3, 4, 300), bool), (1, 1, 1), 2.5) == 2.5).all()
     assert (boundary_distance(np.zeros((3, 4, 5), bool), (1, 1, 1), 2.5) == 0).all()
@@ -161,6 +209,26 @@ def test_smoothing_equals_scipy_with_reflection(number, shape, sigma):
     radius = tuple(smoothing_radius(s) for s in sigma)
     expected = ndimage.gaussian_filter(volume.astype(float), sigma, mode="reflect", radius=radius)
     assert np.abs(smooth(volume, sigma) - expected).max() < 1e-6
+
+
+@seeded
+@given(number=numbers, room=boxed(), sigma=st.tuples(*[st.sampled_from([0.0, 0.3, 0.7, 2.0])] * 3))
+def test_smoothing_has_the_bits_of_sums_from_the_middle_outwards(number, room, sigma):
+    shape, box = room
+    volume = np.random.default_rng(number).random(shape, np.float32)
+    expected = volume
+    for axis in range(3):
+        kernel = _kernel(sigma[axis])
+        reach = len(kernel) - 1
+        lines = np.pad(np.moveaxis(expected, axis, 0), [(reach, reach), (0, 0), (0, 0)], "symmetric")
+        n = shape[axis]
+        total = kernel[0] * lines[reach : reach + n]
+        for k in range(1, reach + 1):
+            total += kernel[k] * (lines[reach - k :][:n] + lines[reach + k :][:n])
+        expected = np.moveaxis(total, 0, axis)
+    assert np.array_equal(smooth(volume.copy(), sigma, box), expected[box])
+    assert np.array_equal(smooth(volume, sigma), expected)
+    assert np.shares_memory(smooth(volume, sigma), volume)
 
 
 # --- seeds

@@ -8,7 +8,9 @@ from pydantic import ValidationError
 from scipy import ndimage
 from scipy.spatial import KDTree
 
+from cellflow.core.grid import Grid, whole
 from cellflow.stages.supervoxels import Independent, Params, supervoxels_block
+from cellflow.stages.supervoxels.block import landscape
 
 CUBE = (1.0, 1.0, 1.0)
 
@@ -160,6 +162,22 @@ def test_with_the_halo_small_cells_are_cut_the_same_in_a_block_and_in_the_whole(
     cut = supervoxels_block(volume[outer], p, CUBE)[..., halo : halo + 40]
     pairs = len(np.unique(np.stack([whole, cut]).reshape(2, -1), axis=1).T)
     assert (pairs == len(np.unique(whole)) == len(np.unique(cut))) == enough
+
+
+@pytest.mark.parametrize("change", [{}, {"per_slice": True}, {"sigma_heights": 1.0}])
+@pytest.mark.parametrize("enough", [True, False])
+def test_the_landscape_of_a_block_is_that_of_the_whole(change, enough):
+    p, voxel = Params(max_distance=5.5, sigma_seeds=1.0, **change), (1.7, 1.0, 1.0)
+    mask = np.random.default_rng(4).random(MAP.shape) < 0.995
+    expected = landscape(MAP, p, voxel, mask, whole(MAP.shape))
+    halo = p.halo(voxel) if enough else (0 if p.per_slice else 2, 2, 2)
+    same = []
+    for block in Grid(MAP.shape, (20, 20, 25), halo):
+        found = landscape(MAP[block.outer], p, voxel, mask[block.outer], block.crop)
+        frame = tuple(slice(s.start, s.stop + 2) for s in block.core)
+        kept = np.s_[1:-1] if p.per_slice else np.s_[:]  # slices alone: nothing is read beyond
+        same += [np.array_equal(a[kept], b[frame][kept]) for a, b in zip(found, expected, strict=True)]
+    assert all(same) == enough
 
 
 def test_nonsense_is_refused():

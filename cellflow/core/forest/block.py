@@ -32,7 +32,8 @@ from cellflow.core.grid import Block, Triple
 from cellflow.core.union import root
 
 CROWDED = 4
-"""Trees for each seed from which it pays to join once along their lowest pairs before pairs are listed."""
+"""Open trees for each seed from which it pays to join once along their lowest pairs before pairs are listed;
+those at a face do not count, as their lowest pair mostly crosses it."""
 
 U8 = NDArray[np.uint8]
 U32 = NDArray[np.uint32]
@@ -58,7 +59,7 @@ class BlockForest:
     """The undecided piece of plateau it belongs to, else 0."""
     a: U32
     b: U32
-    """Components of the pairs that were refused and may yet belong to the forest."""
+    """Components of the pairs that were refused and may yet belong to the forest; a < b."""
     key: U64
     pair: U64
     """Their keys and pair ids, ascending."""
@@ -98,7 +99,8 @@ def forest_block(
     kind = _kinds(found, piece)
     out = exits(trees, altitude, piece.size, planar)
     parent = np.arange(kind.size, dtype=np.int32)
-    if kind.size > CROWDED * found.undecided.size:
+    inland = (kind == OPEN) & (out[0] == NEVER)
+    if np.count_nonzero(inland) > CROWDED * found.undecided.size:
         follow_once(lowest(trees, altitude, kind, planar), kind, out, parent)
         climb(trees, parent)
     edges = follow(basins(trees, altitude, planar), kind, out, parent)
@@ -106,7 +108,8 @@ def forest_block(
     components, number, size, first = _number(trees, parent)
     root = _roots(parent, number)
     a, b, key, pair = refused
-    ends = number[parent[a]], number[parent[b]]
+    a, b = number[parent[a]], number[parent[b]]
+    ends = np.minimum(a, b), np.maximum(a, b)  # whichever tree was found first
     kept = without_cycles(*ends, (kind[root] == SEED) & (size >= min_size))
     return components, BlockForest(
         kind=kind[root],

@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from cellflow.core.grid import Block
+from cellflow.core.grid import Box, around, box_shape, within
 
 FAIRNESS_BITS = 21
 DIRECTION_BITS = 3
@@ -32,20 +32,18 @@ F32 = NDArray[np.float32]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-def framed(outer: NDArray[Scalar], block: Block, fill: Any) -> NDArray[Scalar]:  # noqa: ANN401 - a scalar
-    """The core of a block in a frame one voxel wide: its neighbours, and `fill` beyond the volume.
+def framed(outer: NDArray[Scalar], crop: Box, fill: Any) -> NDArray[Scalar]:  # noqa: ANN401 - a scalar
+    """The core at `crop` in a frame one voxel wide: its neighbours, and `fill` beyond the volume.
 
-    `outer` is what the block reads; where the volume goes on it must reach one voxel beyond the core.
+    Where the volume goes on `outer` must reach one voxel beyond the core. If it is the frame, it is returned.
     """
-    here = [
-        slice(max(c.start - 1, 0), min(c.stop + 1, n)) for c, n in zip(block.crop, outer.shape, strict=True)
-    ]
-    shape = [c.stop - c.start + 2 for c in block.crop]
+    here = around(crop, (1, 1, 1), outer.shape)
+    shape = [c.stop - c.start + 2 for c in crop]
+    if list(outer.shape) == shape == list(box_shape(here)):
+        return outer
     out = np.full(shape, fill, outer.dtype)
-    there = [
-        slice(s.start - c.start + 1, s.stop - c.start + 1) for s, c in zip(here, block.crop, strict=True)
-    ]
-    out[tuple(there)] = outer[tuple(here)]
+    z, y, x = (slice(s.start + 1, s.stop + 1) for s in within(here, crop))
+    out[z, y, x] = outer[here]
     return out
 
 
@@ -54,28 +52,34 @@ def altitudes(heights: NDArray[np.uint8], smoothed: F32, depth: F32, cap: float)
 
     `smoothed` is the smoothed distance to the nearest boundary, `depth` how deep a voxel lies inside a
     boundary (0 elsewhere), both at most `cap`. Where `smoothed` is -inf there is no voxel: `NOTHING`.
-    All arrays have one shape. Fairness has steps of `cap` / 2**20.
+    All arrays have one shape. Fairness has steps of `cap` / 2**20. Made in the memory of `depth`, which must
+    be C-contiguous float32.
     """
-    out = np.empty(heights.shape, np.uint32)
+    out, rows = depth.view(np.uint32), (-1, depth.shape[-1])
     _altitudes(
-        np.ascontiguousarray(heights).ravel(),
-        np.ascontiguousarray(smoothed).ravel(),
-        np.ascontiguousarray(depth).ravel(),
+        np.ascontiguousarray(heights).reshape(rows),
+        np.ascontiguousarray(smoothed).reshape(rows),
+        depth.reshape(rows),
         np.float32(cap),
-        out.ravel(),
+        out.reshape(rows),
     )
     return out
 
 
 @numba.njit(cache=True, nogil=True)
 def _altitudes(heights: NDArray[np.uint8], smoothed: F32, depth: F32, cap: np.float32, out: U32) -> None:
+    """A row is made apart: `out` is where `depth` is."""
     highest = np.float32(2**FAIRNESS_BITS - 2)
     scale = np.float32(highest / (np.float32(2) * cap))
-    for i in range(len(out)):
-        inner = min(max((smoothed[i] - depth[i] + cap) * scale, np.float32(0)), highest)
-        fairness = np.uint32(np.int32(highest) - np.int32(inner))
-        code = (np.uint32(heights[i]) << np.uint32(FAIRNESS_BITS) | fairness) << np.uint32(DIRECTION_BITS)
-        out[i] = NOTHING if smoothed[i] == -np.inf else code
+    codes = np.empty(out.shape[1], np.uint32)
+    for row in range(len(out)):
+        height, middle, deep = heights[row], smoothed[row], depth[row]
+        for x in range(len(codes)):
+            inner = min(max((middle[x] - deep[x] + cap) * scale, np.float32(0)), highest)
+            fairness = np.uint32(np.int32(highest) - np.int32(inner))
+            code = (np.uint32(height[x]) << np.uint32(FAIRNESS_BITS) | fairness) << np.uint32(DIRECTION_BITS)
+            codes[x] = NOTHING if middle[x] == -np.inf else code
+        out[row] = codes
 
 
 @numba.njit(cache=True, nogil=True, inline="always")

@@ -52,31 +52,39 @@ def pieces(smoothed: F32, *, planar: bool) -> Pieces:
 def _walk(
     smoothed: F32, reach: int, voxels: I32, members: I32
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.uint32]]:
-    """A piece that is seen to be no maximum ends there: what is left of it will see its zeros."""
+    """A piece that is seen to be no maximum ends there: what is left of it will see its zeros.
+
+    Indices are unsigned, which saves a test of their sign, and the count is of the voxels' own type.
+    """
     flat, value = voxels.ravel(), smoothed.ravel()
     steps, directions = _neighbours(smoothed.shape, reach)
+    one = np.uint64(1)
     undecided = np.zeros(64, np.bool_)
     face, links = np.empty(64, np.int64), np.empty(64, np.uint32)
-    count, linked = 0, 0
+    count, linked = np.int32(0), 0
     start = _next_peak(flat, 0)
     while start < flat.size:
-        count += 1
+        count += np.int32(1)
         if count == undecided.size:
             undecided = np.concatenate((undecided, np.zeros_like(undecided)))
         flat[start] = count
-        members[0], done, found, is_maximum, kept = start, 0, 1, True, linked
+        members[0], is_maximum, level, kept = start, True, value[start], linked
+        done, found = np.uint64(0), one
         while done < found and is_maximum:
-            voxel = members[done]
-            done += 1
+            voxel = np.uint64(members[done])
+            done += one
             bits = np.uint32(0)
             for i in range(steps.size):
                 beside = voxel + steps[i]
-                if flat[beside] == PEAK:  # two neighbouring peaks have the same value
+                mark = flat[beside]
+                if mark == count:
+                    continue
+                if mark == PEAK:  # two neighbouring peaks have the same value
                     flat[beside] = count
                     members[found] = beside
-                    found += 1
-                elif flat[beside] != count and value[beside] == value[voxel]:
-                    if _in_frame(beside, smoothed.shape):
+                    found += one
+                elif value[beside] == level:
+                    if _in_frame(np.int64(beside), smoothed.shape):
                         bits |= np.uint32(1) << np.uint32(directions[i])
                     else:
                         is_maximum = False
@@ -91,7 +99,7 @@ def _walk(
             for i in range(found):
                 flat[members[i]] = mark
         if not is_maximum:
-            count, linked = count - 1, kept
+            count, linked = count - np.int32(1), kept
         start = _next_peak(flat, start + 1)
     return undecided[: count + 1], face[:linked], links[:linked]
 
@@ -105,8 +113,11 @@ def _next_peak(voxels: I32, start: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _neighbours(shape: tuple[int, int, int], reach: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Steps to the neighbours of a voxel in C order, and their directions, which are bits of `links`."""
+def _neighbours(shape: tuple[int, int, int], reach: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Steps to the neighbours of a voxel in C order, and their directions, which are bits of `links`.
+
+    Steps back are below zero: they wrap, and so does a sum with them.
+    """
     steps, directions = np.empty(27, np.int64), np.empty(27, np.int64)
     count = 0
     for dz in range(-reach, reach + 1):
@@ -116,7 +127,7 @@ def _neighbours(shape: tuple[int, int, int], reach: int) -> tuple[NDArray[np.int
                     steps[count] = (dz * shape[1] + dy) * shape[2] + dx
                     directions[count] = 9 * (dz + 1) + 3 * (dy + 1) + dx + 1
                     count += 1
-    return steps[:count], directions[:count]
+    return steps[:count].astype(np.uint64), directions[:count]
 
 
 @numba.njit(cache=True, nogil=True)

@@ -15,6 +15,9 @@ HERE, ABSENT = 7, 6
 WAY = 256
 """So many voxels of a way down are remembered."""
 
+COLUMNS = 4
+"""One is not used: so a row is half a line of the cache, and the table waits for memory once a row."""
+
 U8 = NDArray[np.uint8]
 U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
@@ -22,6 +25,8 @@ I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 Exits = tuple[U64, I64]
 Edges = tuple[I32, I32, U64, I64]
+Table = U64
+"""Rows of both trees of a pair in one number (0: empty), the lowest key between them, its pair id."""
 
 
 def grow_trees(altitude: U32, voxels: I32, undecided: NDArray[np.bool_], *, planar: bool) -> I64:
@@ -105,6 +110,11 @@ def _follow_ways(
     begin = start
     while begin < trees.size and count + 1 < piece.size:
         if trees[begin] > 0 or directions[begin] == ABSENT:
+            begin += one
+            continue
+        tree = trees[begin + steps[directions[begin]]]
+        if tree > 0:  # most ways are so short, and need not be remembered
+            trees[begin] = tree
             begin += one
             continue
         voxel, length = begin, np.uint64(0)
@@ -204,7 +214,7 @@ def basins(trees: I32, altitude: U32, planar: int) -> Edges:
     cells = 8192
     while cells < 4 * nx:
         cells *= 2
-    table = np.zeros(cells, np.uint64), np.empty(cells, np.uint64), np.empty(cells, np.int64)
+    table = np.zeros((cells, COLUMNS), np.uint64)
     differ, at, count = np.empty(nx, np.uint8), np.empty(nx, np.int64), 0
     for z in range(1, nz - 1):
         for y in range(1, ny - 1):
@@ -212,13 +222,12 @@ def basins(trees: I32, altitude: U32, planar: int) -> Edges:
                 zz, yy, dx = z + (axis == 0), y + (axis == 1), int(axis == 2)
                 ids, heights = (trees[z, y], trees[zz, yy, dx:]), (altitude[z, y], altitude[zz, yy, dx:])
                 found = at[: _borders(*ids, differ, at)]
-                if 2 * (count + found.size) > table[0].size:
+                if 2 * (count + found.size) > len(table):
                     table = _doubled(table)
                 count += _gather(found, ids, heights, 3 * (z * ny + y) * nx + axis, table)
-    both, key, pair = table
-    rows = np.flatnonzero(both)
-    a, b = both[rows] >> np.uint64(32), both[rows] & np.uint64(0xFFFFFFFF)
-    return a.astype(np.int32), b.astype(np.int32), key[rows], pair[rows]
+    both, key, pair, _ = table[table[:, 0] > 0].T.copy()
+    a, b = both >> np.uint64(32), both & np.uint64(0xFFFFFFFF)
+    return a.astype(np.int32), b.astype(np.int32), key, pair.view(np.int64)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -237,45 +246,37 @@ def _borders(here: I32, there: I32, differ: U8, at: I64) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _gather(
-    at: I64, ids: tuple[I32, I32], heights: tuple[U32, U32], first: int, table: tuple[U64, U64, I64]
-) -> int:
+def _gather(at: I64, ids: tuple[I32, I32], heights: tuple[U32, U32], first: int, table: Table) -> int:
     """Lower the pairs of trees that meet at these places of two rows; how many are new to the table."""
-    (here, there), (low, high), (both, keys, pairs) = ids, heights, table
-    last, cell, new = np.uint64(0), np.uint64(0), 0
-    for x in at:
+    (here, there), (low, high) = ids, heights
+    new = 0
+    for i in range(at.size):
+        x = np.uint64(at[i])
         one, two = min(here[x], there[x]), max(here[x], there[x])
         trees = np.uint64(one) << np.uint64(32) | np.uint64(two)
-        if trees != last:
-            cell, last = _cell(both, trees), trees
-        key, pair = pair_key(low[x], high[x]), first + 3 * x
-        if both[cell] == 0:
-            both[cell], keys[cell], pairs[cell] = trees, key, pair
+        key, pair = pair_key(low[x], high[x]), np.uint64(first + 3 * at[i])
+        cell = _cell(table, trees)
+        if table[cell, 0] == 0:
+            table[cell, 0], table[cell, 1], table[cell, 2] = trees, key, pair
             new += 1
-        elif lower(key, pair, keys[cell], pairs[cell]):
-            keys[cell], pairs[cell] = key, pair
+        elif lower(key, pair, table[cell, 1], table[cell, 2]):
+            table[cell, 1], table[cell, 2] = key, pair
     return new
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _cell(both: U64, trees: np.uint64) -> np.uint64:
+def _cell(table: Table, trees: np.uint64) -> np.uint64:
     """The cell of the hash table that holds these two trees, or the empty one where they belong."""
-    mask = np.uint64(both.size - 1)
+    mask = np.uint64(len(table) - 1)
     cell = (trees * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)) & mask
-    while both[cell] != 0 and both[cell] != trees:
+    while table[cell, 0] != 0 and table[cell, 0] != trees:
         cell = (cell + np.uint64(1)) & mask
     return cell
 
 
 @numba.njit(cache=True, nogil=True)
-def _doubled(table: tuple[U64, U64, I64]) -> tuple[U64, U64, I64]:
-    both, keys, pairs = table
-    wide = (
-        np.zeros(2 * both.size, np.uint64),
-        np.empty(2 * both.size, np.uint64),
-        np.empty(2 * both.size, np.int64),
-    )
-    for row in np.flatnonzero(both):
-        cell = _cell(wide[0], both[row])
-        wide[0][cell], wide[1][cell], wide[2][cell] = both[row], keys[row], pairs[row]
+def _doubled(table: Table) -> Table:
+    wide = np.zeros((2 * len(table), COLUMNS), np.uint64)
+    for row in np.flatnonzero(table[:, 0]):
+        wide[_cell(wide, table[row, 0])] = table[row]
     return wide

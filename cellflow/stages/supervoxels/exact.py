@@ -19,7 +19,6 @@ import numpy as np
 
 from cellflow.core.forest.block import BlockForest, forest_block
 from cellflow.core.forest.join import Labels, join, table
-from cellflow.core.forest.keys import altitudes, framed
 from cellflow.core.forest.seams import (
     Nodes,
     OpenEdges,
@@ -66,11 +65,8 @@ def run_exact(context: Context, p: Params, inputs: Inputs) -> tuple[int, list[di
 
 def _cut(block: Block, inputs: Inputs, target: Array, folder: Path, p: Params) -> dict[str, Any]:
     boundaries, mask = inputs.read(block.outer)
-    heights, smoothed, depth = landscape(boundaries, p, inputs.voxel_um, mask)
+    altitude, smoothed = landscape(boundaries, p, inputs.voxel_um, mask, block.crop)
     del boundaries, mask
-    smoothed = framed(smoothed, block, -np.inf)
-    altitude = altitudes(framed(heights, block, 0), smoothed, framed(depth, block, 0), p.max_distance)
-    del heights, depth
     z, y, x = inputs.boundaries.shape
     components, part = forest_block(altitude, smoothed, block, (z, y, x), p.min_size, planar=p.per_slice)
     save_part(folder / "cut", block.id, asdict(part))
