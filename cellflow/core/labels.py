@@ -1,5 +1,7 @@
 """Renumber labels without memory for the largest id in the volume."""
 
+from typing import Any
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ def consecutive(labels: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], int]:
     return table[labels], int(used.sum())
 
 
-def look_up(labels: NDArray[np.uint64], table: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def look_up(labels: NDArray[Any], table: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """`table[label]` for every voxel. Raises `IndexError` for a label beyond the table's last row."""
     if labels.max(initial=0) >= table.size:
         raise IndexError(f"found label {labels.max()}, expected at most {table.size - 1}, the last row")
@@ -29,6 +31,8 @@ def look_up(labels: NDArray[np.uint64], table: NDArray[np.uint64]) -> NDArray[np
 
 
 @numba.njit(cache=True, nogil=True)
-def _look_up(labels: NDArray[np.uint64], table: NDArray[np.uint64], found: NDArray[np.uint64]) -> None:
+def _look_up(
+    labels: NDArray[np.unsignedinteger], table: NDArray[np.uint64], found: NDArray[np.uint64]
+) -> None:
     for i in range(labels.size):
         found[i] = table[labels[i]]

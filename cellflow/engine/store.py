@@ -5,12 +5,12 @@ block must be a union of shards; `Storage.fitted` refuses anything else.
 """
 
 import os
-import zlib
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import google_crc32c
 import numpy as np
 import zarr
 from numpy.typing import DTypeLike, NDArray
@@ -111,22 +111,32 @@ def open_read(path: Path) -> Array:
 
 
 def write_block(array: Array, box: Box, data: NDArray[Any]) -> int:
-    """Write one core, flush it to disk and return its checksum (CRC-32 of the voxels in C order).
+    """Write one core, flush it to disk and return its checksum (CRC-32C of the voxels in C order).
 
     Idempotent: the same block written twice, even at once, leaves the same bytes. The flush is what lets
     a journal line survive a power cut: the line is written after the data.
     """
     data = np.ascontiguousarray(data, dtype=array.dtype)
-    array[box] = data
+    _writing(array, data)[box] = data
     for file in _shard_files(array, box):
         if file.exists():  # a shard of nothing but zeros is not stored
             _flush_file(file)
-    return zlib.crc32(data.data)
+    return google_crc32c.value(data.reshape(-1).view(np.uint8))
+
+
+def _writing(array: Array, data: NDArray[Any]) -> Array:
+    """The array, told not to look for chunks of nothing but zeros where each chunk's first voxel is none.
+
+    Zarr compares every voxel with 0 before it leaves out a chunk: a fifth of the time of writing labels.
+    """
+    z, y, x = array.chunks
+    none_empty = bool(data[::z, ::y, ::x].all())
+    return array.with_config({"write_empty_chunks": True}) if none_empty else array
 
 
 def checksum(parts: list[dict[str, Any]]) -> str:
     """One number for a whole volume from the `crc` of its blocks in order."""
-    return f"{zlib.crc32(np.array([part['crc'] for part in parts], '<u4').tobytes()):08x}"
+    return f"{google_crc32c.value(np.array([part['crc'] for part in parts], '<u4').tobytes()):08x}"
 
 
 def _shard_files(array: Array, box: Box) -> list[Path]:

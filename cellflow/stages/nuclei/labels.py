@@ -18,6 +18,7 @@ from cellflow.core.components import Components, components_block, numbered, tou
 from cellflow.core.errors import BadInput
 from cellflow.core.forest.seams import across_faces
 from cellflow.core.grid import Block, Grid, Triple
+from cellflow.core.labels import look_up
 from cellflow.engine import store
 from cellflow.engine.atomic import write
 from cellflow.engine.parts import load_part, save_part
@@ -92,7 +93,7 @@ def _numbers(grid: Grid, folder: Path, p: Params) -> NDArray[np.uint64]:
 def _number(block: Block, local: Array, target: Target, rows: I64, table: Path) -> dict[str, Any]:
     numbers = np.load(table, mmap_mode="r", allow_pickle=False)
     own = np.append(np.zeros(1, np.uint64), numbers[rows[block.id] : rows[block.id + 1]])
-    return {"crc": target.write(block.core, own[np.asarray(local[block.core])])}
+    return {"crc": target.write(block.core, look_up(np.asarray(local[block.core]), own))}
 
 
 def _corner(block: Block) -> Triple:

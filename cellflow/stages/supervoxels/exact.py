@@ -31,6 +31,7 @@ from cellflow.core.forest.seams import (
     settle,
 )
 from cellflow.core.grid import Block, Grid
+from cellflow.core.labels import look_up
 from cellflow.engine import store
 from cellflow.engine.atomic import write
 from cellflow.engine.parts import SavedParts, load_part, save_part
@@ -100,4 +101,4 @@ def _number(block: Block, local: Array, target: Target, folder: Path) -> dict[st
     node, label = (np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in ("node", "label"))
     settled = Settled(**load_part(folder / "settled", block.id))
     found = table(settled, Labels(node, label, 0))
-    return {"crc": target.write(block.core, found[np.asarray(local[block.core])])}
+    return {"crc": target.write(block.core, look_up(np.asarray(local[block.core]), found))}
