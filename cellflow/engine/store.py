@@ -121,7 +121,7 @@ def write_block(array: Array, box: Box, data: NDArray[Any]) -> int:
     for file in _shard_files(array, box):
         if file.exists():  # a shard of nothing but zeros is not stored
             _flush_file(file)
-    return google_crc32c.value(data.reshape(-1).view(np.uint8))
+    return int(google_crc32c.value(data.reshape(-1).view(np.uint8)))
 
 
 def _writing(array: Array, data: NDArray[Any]) -> Array:
