@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from cellflow.core.grid import Box
 from cellflow.networks.architecture import Architecture
 from cellflow.networks.budget import can_focus
-from cellflow.networks.focus import cut, focused, parts_of
+from cellflow.networks.focus import Part, cut, focused, parts_of
 from cellflow.networks.unet import UNet
 
 ORDERS = ("bcr", "cbr", "cr")
@@ -67,6 +67,7 @@ class Reusing:
         self._encoders, self._decoders = encoders, decoders
         self._memory: dict[Hashable, Tensor] = {}
         self._turn = False
+        self._most = 0
 
     def __call__(self, x: Tensor, kept: Box) -> dict[str, Tensor]:
         """Each head's prediction of the kept voxels of tiles (n, c, z, y, x), or (n, c, y, x) in 2D."""
@@ -76,6 +77,7 @@ class Reusing:
         a = self._network.architecture
         wanted = [(side.start, side.stop) for side in kept][-a.dims :]
         parts, deepest = parts_of(a, list(x.shape[2:]), wanted)
+        self._most = _largest(a, x, parts)
         skips = []
         for level, (part, steps) in enumerate(zip([*parts, None], self._encoders, strict=True)):
             x = self._pooled(x, a.pool) if level else self._other(x.shape[1], x).copy_(x)
@@ -134,14 +136,22 @@ class Reusing:
     def _other(self, channels: int, like: Tensor) -> Tensor:
         """Maps in the stretch of memory that was not written last."""
         self._turn = not self._turn
-        return self._maps(self._turn, channels, like)
+        # As long as the longest maps from the start: what is not written takes no memory.
+        return self._maps(self._turn, channels, like, self._most)
 
-    def _maps(self, name: Hashable, channels: int, like: Tensor) -> Tensor:
+    def _maps(self, name: Hashable, channels: int, like: Tensor, least: int = 0) -> Tensor:
         """Maps of as many tiles and voxels, channels last, in the memory of this name."""
         shape = (like.shape[0], *like.shape[2:], channels)
         if name not in self._memory or self._memory[name].numel() < prod(shape):
-            self._memory[name] = torch.empty(prod(shape))
+            self._memory[name] = torch.empty(max(prod(shape), least))
         return self._memory[name][: prod(shape)].view(shape).movedim(-1, 1)
+
+
+def _largest(a: Architecture, x: Tensor, parts: Sequence[Part]) -> int:
+    """Numbers in the largest maps of tiles: those of the first encoder, or what the last decoder joins."""
+    whole = a.maps[0] * prod(x.shape[2:])
+    joined = [sum(a.maps[:2]) * prod(hi - lo for lo, hi in part.joined) for part in parts[:1]]
+    return x.shape[0] * max(whole, *joined)
 
 
 def _last(x: Tensor) -> Tensor:
