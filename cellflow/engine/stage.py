@@ -255,7 +255,7 @@ def _remove(work: Path) -> None:
 def _publish(job: Job, work: Path) -> None:
     """Move what the stage made to its place. Idempotent, so a kill between two moves does no harm."""
     volumes = work / "volumes"
-    for left in volumes.rglob("*.partial"):
+    for left in (*volumes.rglob("*.partial"), *volumes.rglob(".*")):
         left.unlink()  # by a worker that was killed while it wrote
     with lock.waiting(job.folder / ".locks" / "publish", f"results of {job.folder}"):
         for volume in sorted(volumes.glob("*")):

@@ -4,11 +4,11 @@ The write unit is the shard. Two tasks that write into one shard would lose each
 block must be a union of shards; `Storage.fitted` refuses anything else.
 """
 
-import os
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import google_crc32c
 import numpy as np
@@ -20,7 +20,7 @@ from zarr.codecs import BloscCodec, ZstdCodec
 from cellflow.core.errors import BadInput
 from cellflow.core.grid import Box, Grid, Triple
 from cellflow.core.schema import Schema, Shape3
-from cellflow.engine.atomic import flush_folder
+from cellflow.engine.shards import Shards, shards_of
 
 # A stage scales by workers: with one thread each, a worker holds no chunks beyond the one it decodes, and
 # workers do not wait for each other's threads.
@@ -28,8 +28,23 @@ zarr.config.set({"threading.max_workers": 1})
 
 Kind = Literal["intensity", "labels", "scratch"]
 """What is stored: intensities, labels, or labels that are read once and thrown away."""
-Array: TypeAlias = zarr.Array[Any]
-"""A volume on disk."""
+
+
+class Array(zarr.Array[Any]):  # type: ignore[misc] # zarr has no types here
+    """A volume on disk; boxes of our own volumes are read without zarr-python (`shards`)."""
+
+    @cached_property
+    def files(self) -> Shards | None:
+        """How it lies in its files, if it is one of ours."""
+        root = Path(str(self.store_path.store.root), self.path)
+        return shards_of(root, self.metadata.to_dict())
+
+    def __getitem__(self, selection: Any) -> Any:  # noqa: ANN401 - as numpy has it
+        """The selected voxels."""
+        box = _whole(selection, self.shape)
+        if box is None or self.files is None:
+            return super().__getitem__(selection)
+        return self.files.read(box)
 
 
 class Storage(Schema):
@@ -82,7 +97,7 @@ def create(path: Path, like: Fitted, dtype: DTypeLike, kind: Kind) -> Array:
     """A new array of the fitted shape at `path`; intensities in Blosc-LZ4, labels in Zstandard."""
     lz4 = BloscCodec(cname="lz4", clevel=5)
     codec = lz4 if kind == "intensity" else ZstdCodec(level=3 if kind == "labels" else 1)
-    return zarr.create_array(
+    made = zarr.create_array(
         str(path),
         shape=like.shape,
         chunks=like.chunk,
@@ -93,19 +108,20 @@ def create(path: Path, like: Fitted, dtype: DTypeLike, kind: Kind) -> Array:
         dimension_names=("z", "y", "x"),
         overwrite=True,
     )
+    return Array(made.async_array)
 
 
 def open_or_create(path: Path, like: Fitted, dtype: DTypeLike, kind: Kind) -> Array:
     """The array at `path` to write to: what is there of it from a stopped run, or a new one."""
     if (path / "zarr.json").exists():
-        return zarr.open_array(str(path), mode="r+")
+        return Array(zarr.open_array(str(path), mode="r+").async_array)
     return create(path, like, dtype, kind)
 
 
 def open_read(path: Path) -> Array:
     """The array at `path`, which nothing can change through it. Raises `BadInput` where there is none."""
     try:
-        return zarr.open_array(str(path), mode="r")
+        return Array(zarr.open_array(str(path), mode="r").async_array)
     except (FileNotFoundError, KeyError, ValueError) as error:
         raise BadInput(f"volume {path}: found no Zarr array; run the stage that writes it") from error
 
@@ -114,24 +130,16 @@ def write_block(array: Array, box: Box, data: NDArray[Any]) -> int:
     """Write one core, flush it to disk and return its checksum (CRC-32C of the voxels in C order).
 
     Idempotent: the same block written twice, even at once, leaves the same bytes. The flush is what lets
-    a journal line survive a power cut: the line is written after the data.
+    a journal line survive a power cut: the line is written after the data. Raises `ValueError` for a box that
+    is not made of whole shards.
     """
+    if array.read_only or array.files is None:
+        raise ValueError(f"{array.store_path}: opened to read, or another's: not to be written to")
+    if not array.files.fit(box):
+        raise ValueError(f"{array.store_path}: found box {box}, expected whole shards of {array.shards}")
     data = np.ascontiguousarray(data, dtype=array.dtype)
-    _writing(array, data)[box] = data
-    for file in _shard_files(array, box):
-        if file.exists():  # a shard of nothing but zeros is not stored
-            _flush_file(file)
+    array.files.write(box, data)
     return int(google_crc32c.value(data.reshape(-1).view(np.uint8)))
-
-
-def _writing(array: Array, data: NDArray[Any]) -> Array:
-    """The array, told not to look for chunks of nothing but zeros where each chunk's first voxel is none.
-
-    Zarr compares every voxel with 0 before it leaves out a chunk: a fifth of the time of writing labels.
-    """
-    z, y, x = array.chunks
-    none_empty = bool(data[::z, ::y, ::x].all())
-    return array.with_config({"write_empty_chunks": True}) if none_empty else array
 
 
 def checksum(parts: list[dict[str, Any]]) -> str:
@@ -139,20 +147,17 @@ def checksum(parts: list[dict[str, Any]]) -> str:
     return f"{google_crc32c.value(np.array([part['crc'] for part in parts], '<u4').tobytes()):08x}"
 
 
-def _shard_files(array: Array, box: Box) -> list[Path]:
-    unit = array.shards or array.chunks
-    root = Path(str(array.store_path.store.root), array.path) / "c"
-    ranges = [range(s.start // u, (s.stop - 1) // u + 1) for s, u in zip(box, unit, strict=True)]
-    return [root / str(z) / str(y) / str(x) for z in ranges[0] for y in ranges[1] for x in ranges[2]]
-
-
-def _flush_file(file: Path) -> None:
-    handle = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    flush_folder(file.parent)
+def _whole(selection: Any, shape: tuple[int, ...]) -> Box | None:  # noqa: ANN401 - as numpy takes it
+    """The box that slices without steps select; None for anything else."""
+    given = selection if isinstance(selection, tuple) else (selection,)
+    if len(shape) != len(given) and len(given) != 1:
+        return None
+    slices = [*given, *[slice(None)] * (len(shape) - len(given))]
+    if len(slices) != 3 or any(not isinstance(s, slice) or s.step not in (None, 1) for s in slices):
+        return None
+    ends = [s.indices(n)[:2] for s, n in zip(slices, shape, strict=True)]
+    z, y, x = (slice(lo, max(lo, hi)) for lo, hi in ends)
+    return z, y, x
 
 
 class Demand(Schema):

@@ -239,6 +239,7 @@ def test_what_a_killed_writer_left_aside_is_swept(sample):
     shard.mkdir(parents=True)
     (made.folder / "partial" / "ingest-raw" / "key").write_text(job.key())
     (shard / "0.123abc.partial").write_bytes(b"half a shard")
+    (shard / ".0.123abc").write_bytes(b"half a shard")
     made.run("ingest-raw")
     assert _tree(made.folder) == expected
 
