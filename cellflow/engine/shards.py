@@ -22,6 +22,7 @@ import numpy as np
 from numcodecs import Blosc, Zstd, blosc
 from numpy.typing import NDArray
 
+from cellflow.core.errors import BadInput
 from cellflow.core.grid import Box, Triple, box_shape, within
 from cellflow.engine import atomic
 
@@ -49,7 +50,7 @@ class Shards:
         return all(s.start % n == 0 and (s.stop % n == 0 or s.stop == end) for s, n, end in axes)
 
     def read(self, box: Box) -> NDArray[Any]:
-        """The voxels of a box. Raises `OSError` where a file is damaged."""
+        """The voxels of a box. Raises `BadInput` where a file is damaged."""
         out, chunk = np.zeros(box_shape(box), self.dtype), np.empty(self.chunk, self.dtype)
         for at in _touched(box, self.shard):
             path = self._path(at)
@@ -102,7 +103,10 @@ class Shards:
         file.seek(-min(size, file.seek(0, os.SEEK_END)), os.SEEK_END)
         found = file.read()
         if len(found) < size or google_crc32c.value(found[:-4]) != int.from_bytes(found[-4:], "little"):
-            raise OSError(f"{file.name}: this shard is damaged; remove its volume and run the stage again")
+            raise BadInput(
+                f"{file.name}: found a damaged shard, expected the CRC-32C of its index at its end; remove "
+                "the volume and run the stage that writes it"
+            )
         return np.frombuffer(found[:-4], "<u8").reshape(shape)
 
     @property

@@ -8,6 +8,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cellflow.core.errors import BadInput
 from cellflow.engine import store
 from cellflow.engine.store import Array, Storage
 
@@ -106,7 +107,7 @@ def test_a_damaged_file_is_named(tmp_path, cut):
     if cut < 0:
         content[cut] ^= 1
     shard.write_bytes(content if cut < 0 else content[:cut])
-    with pytest.raises(OSError, match=r"c/1/0/1: this shard is damaged; remove its volume and run the stage"):
+    with pytest.raises(BadInput, match=r"c/1/0/1: found a damaged shard, expected .*; remove the volume"):
         array[:]
     np.testing.assert_array_equal(array[:8], values[:8])
 
