@@ -102,6 +102,8 @@ class DaskExecutor(Executor):
 def _settle(outcome: Future[Any], asked: Any) -> None:  # noqa: ANN401 - a `distributed.Future`
     try:
         outcome.set_result(asked.result(timeout=LOST_SECONDS))
+    except TimeoutError as error:  # Dask's own says nothing; that of a block is handed on
+        outcome.set_exception(error if str(error) else TimeoutError("the result was lost with its worker"))
     except BaseException as error:  # noqa: BLE001 - whoever waits for the future is told
         outcome.set_exception(error)
 

@@ -182,7 +182,8 @@ def test_a_result_that_was_lost_with_its_worker_is_not_waited_for(monkeypatch):
     outcome = Future()
     waiting = Thread(target=cluster._settle, args=(outcome, Lost()), daemon=True)
     waiting.start()
-    assert isinstance(outcome.exception(timeout=10), TimeoutError)
+    with pytest.raises(TimeoutError, match="lost with its worker"):
+        outcome.result(timeout=10)
 
 
 def _listening():
