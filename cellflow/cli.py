@@ -154,16 +154,20 @@ def run(  # noqa: PLR0913, PLR0917 - one argument an option
     STAGE may carry a suffix (ingest-raw). RECEIPTS are those of the stages it stands on. A run that was
     stopped is continued from its journal.
     """
+    from cellflow.engine import cluster, heap
+
+    os.environ.update(heap.ONE_HEAP)  # read by what is loaded later
+    stage = name.split("-", maxsplit=1)[0]
+    if workers > 1 and stage in STAGES:
+        cluster.prepare(f"cellflow.stages.{stage}")
     from cellflow.core.schema import checked
-    from cellflow.engine import heap
     from cellflow.engine.stage import Job, execute
     from cellflow.engine.store import Storage
     from cellflow.summary import done_line
 
     if log_file:
         _log_to(log_file)
-    module = _module(name.split("-", maxsplit=1)[0])
-    os.environ.update(heap.ONE_HEAP)  # read by what is loaded later
+    module = _module(stage)
     if not hasattr(module, "crew"):  # a stage that knows its workers knows its memory
         heap.keep()
     given = _job(content)

@@ -220,7 +220,7 @@ def kill(processes):
 def one_worker(process, rng):
     workers = []
     while not workers and process.poll() is None:  # between two stages there are none
-        workers = [p for p in family(process) if "spawn_main" in words(p)]
+        workers = [p for p in family(process) if "forkserver" in words(p)]
         time.sleep(0.02)
     time.sleep(rng.uniform(0, 3))
     return kill([rng.choice(workers)]) if workers else 0

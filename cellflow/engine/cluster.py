@@ -1,14 +1,22 @@
-"""Where blocks run: in this process, or on Dask workers of this machine. The only Dask of the package."""
+"""Where blocks run: in this process, or on Dask workers of this machine. The only Dask of the package.
 
+Workers are forked from a process that has imported all that they need (`prepare`). It has no threads, so a
+fork is safe, and a worker is there in a tenth of a second, also one in place of another that was lost.
+"""
+
+import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
+from importlib import import_module
+from multiprocessing import forkserver
 from typing import Any
 
-from cellflow.engine.heap import KEPT, ONE_HEAP
+from cellflow.engine.heap import ONE_HEAP
 
 THREADS = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
@@ -17,6 +25,11 @@ THREADS = dict.fromkeys(
 
 LOST_SECONDS = 30.0
 """A result is a few bytes on this machine; one that is not here by then was lost with its worker."""
+
+FORKED = "forkserver"
+
+WARM = ("distributed", "cellflow.engine.warm")
+"""What workers need in every stage."""
 
 SILENT = {"DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical"}
 """What a block raises is in the journal; Dask would print it once more. Read as Dask is imported."""
@@ -40,7 +53,7 @@ class Crew:
     threads: int = 1
     """Tasks at once in each process: while one waits for a GPU, another reads or writes."""
     ready: tuple[str, ...] = ()
-    """Modules that every worker imports as it starts, side by side: of heavy ones, none waits for another."""
+    """Modules that every worker imports as it starts, side by side: heavy ones that not every crew needs."""
     keep: bool = True
     """Whether workers keep memory that was freed; not those of networks, whose sizes leave too many gaps."""
 
@@ -127,10 +140,27 @@ def executor(crew: Crew) -> Iterator[Executor]:
         yield SerialExecutor()
 
 
+def prepare(module: str) -> None:
+    """Begin to import a module in the process that workers will be forked from; returns at once.
+
+    While it does so, this process can import its own. Without a call, workers are slower to start.
+    """
+    os.environ.update(THREADS | SILENT | ONE_HEAP)
+    multiprocessing.get_context(FORKED).set_forkserver_preload([*WARM, module])
+    # Ctrl-C reaches the whole terminal group, and the stage ends its workers: they need not hear of it.
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, heard)
+
+
 def _started(stack: ExitStack, crew: Crew) -> Any:  # noqa: ANN401 - a `distributed.Client`
-    os.environ.update(THREADS | SILENT)
+    os.environ.update(THREADS | SILENT | ONE_HEAP)
     import dask  # noqa: PLC0415 - half a second that a serial run need not pay
     from distributed import Client, LocalCluster  # noqa: PLC0415
+
+    import_module(WARM[-1])  # for the steps for all at once, which run here; workers are not there yet
 
     stack.enter_context(dask.config.set(_settings(crew)))
     cluster = stack.enter_context(
@@ -149,13 +179,14 @@ def _started(stack: ExitStack, crew: Crew) -> Any:  # noqa: ANN401 - a `distribu
 
 
 def _settings(crew: Crew) -> dict[str, Any]:
-    # Ctrl-C reaches the whole terminal group; the stage ends its workers, which need not complain.
     preload = ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"]
+    preload += ["from cellflow.engine import heap; heap.keep()"] if crew.keep else []
     return {
-        "distributed.nanny.pre-spawn-environ": THREADS | (KEPT if crew.keep else ONE_HEAP) | SILENT,
+        "distributed.nanny.environ": dict(os.environ),  # as it is now, not when the forking began
+        "distributed.nanny.pre-spawn-environ": {},  # read too late to matter
         "distributed.scheduler.allowed-failures": 3,
         "distributed.scheduler.worker-saturation": 1.0,  # a dying worker takes one block with it, not two
-        "distributed.worker.multiprocessing-method": "spawn",
+        "distributed.worker.multiprocessing-method": FORKED,
         "distributed.worker.preload": [*preload, *([GPU_EACH] if crew.gpu_each else []), *crew.ready],
         # Nobody looks at Dask's own statistics; three processes that sample themselves cost 7 % of two cores.
         "distributed.worker.profile.enabled": False,

@@ -9,20 +9,17 @@ that would each keep a heap of their own.
 import ctypes
 
 ONE_HEAP = {"MALLOC_ARENA_MAX": "1", "THP_MEM_ALLOC_ENABLE": "1"}
-"""The environment of a process whose threads share a heap, and which keeps nothing beyond that.
+"""The environment of a process whose threads share a heap; it must be there as the process starts.
 
 torch asks for huge pages, as numpy does by itself: new memory is there several times faster.
 """
 
-KEPT = ONE_HEAP | {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**62)}
-"""The environment that makes a process keep its memory from its start."""
-
 MMAP_MAX, TRIM_THRESHOLD, ARENA_MAX = -4, -1, -8
-"""The same as parameters of mallopt, from glibc's malloc.h."""
+"""Parameters of mallopt, from glibc's malloc.h."""
 
 
 def keep() -> None:
-    """The same for this process, which runs already; nothing where the C library is another one."""
+    """From now on, this process keeps what was freed; nothing where the C library is another one."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         for parameter, value in ((MMAP_MAX, 0), (TRIM_THRESHOLD, -1), (ARENA_MAX, 1)):
