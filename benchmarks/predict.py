@@ -14,14 +14,16 @@ import argparse
 import json
 import multiprocessing
 import os
-import resource
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
@@ -91,32 +93,42 @@ def sample(size: int, block: int) -> tuple[Path, dict[str, Any]]:
     return folder, storage
 
 
-def run(folder: Path, name: str, job: dict[str, Any], before: list[str], workers: int = 2) -> None:
-    """A stage, as Snakemake runs it."""
+def run(
+    folder: Path, name: str, job: dict[str, Any], before: list[str], workers: int = 2
+) -> dict[str, float]:
+    """A stage, as Snakemake runs it: seconds of the whole command and of its CPUs."""
     command = [sys.executable, "-m", "cellflow", "run", name, str(folder)]
     command += [str(folder / f"{stage_}.json") for stage_ in before]
     command += ["--job", json.dumps(job), "--workers", str(workers), "--log", str(folder / "log")]
-    subprocess.run(command, check=True)
+    start = time.perf_counter()
+    process = psutil.Popen(command)
+    cpu: dict[int, float] = {}
+    # Workers are not waited for by the command, so their seconds are looked up while they run.
+    while process.poll() is None:
+        with suppress(psutil.Error):
+            cpu |= {one.pid: cpu_seconds(one) for one in (process, *process.children(recursive=True))}
+        time.sleep(0.2)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return {"wall": time.perf_counter() - start, "cpu": sum(cpu.values())}
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """Of a process so far."""
+    used = process.cpu_times()
+    return used.user + used.system
 
 
 def stage(
     folder: Path, predictor: dict[str, Any], storage: dict[str, Any], workers: int
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """Seconds of the whole command and of its CPUs, and what its receipt says."""
+    """Seconds of the stage, and what its receipt says."""
     job = {"params": {"predictor": predictor}, "storage": storage}
     (folder / "predict.json").unlink(missing_ok=True)
-    wall, cpu = time.perf_counter(), children()
-    run(folder, "predict", job, ["normalise"], workers)
-    spent = {"wall": time.perf_counter() - wall, "cpu": children() - cpu}
+    spent = run(folder, "predict", job, ["normalise"], workers)
     receipt = json.loads((folder / "predict.json").read_text())["result"]
     on_cpu = predictor["device"] == "cpu"
     return spent, receipt | {"processes": min(workers, receipt["tiles"]) if on_cpu else 1}
-
-
-def children() -> float:
-    """CPU seconds of all processes that this one has waited for, and theirs."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def passes(tiles: dict[str, Any], processes: int) -> dict[str, float]:
