@@ -3,8 +3,9 @@
     .venv/bin/python benchmarks/workers.py --size 1024
 
 A phantom boundary map of 512^3, mirrored until it fills the size. Wall seconds of the whole stage, with the
-start of its workers, and of the blocks' passes summed over workers, from the journal; the best of `--repeat`.
-Wants a machine with nothing else to do, and 10 GB of disk at 1024^3.
+start of its workers, and of the blocks' passes summed over workers, from the journal. Beside them, what the
+machine gives: two stages of one worker at once, each on a copy. They take turns; medians of `--repeat`, and
+of the ratios within a turn. Wants a machine with nothing else to do, and 10 GB of disk at 1024^3.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -37,16 +39,29 @@ def main() -> None:
     parser.add_argument("--modes", nargs="+", default=["exact", "independent"])
     chosen = parser.parse_args()
     made = ingested(chosen.size)
-    print(f"{'mode':14}{'workers':>8}{'stage s':>9}{'work s':>9}{'Mvox/s':>9}{'times':>7}")
+    print(f"{'mode':14}{'workers':>12}{'stage s':>9}{'work s':>9}{'Mvox/s':>9}{'times':>7}")
     for mode in chosen.modes:
-        alone = 0.0
-        for workers in (1, 2):
-            runs = [run(made, mode, workers, chosen.block) for _ in range(chosen.repeat)]
-            usage = min(runs, key=lambda one: one["seconds"])
-            alone = alone or usage["seconds"]
-            row = f"{mode:14}{workers:>8}{usage['seconds']:>9.1f}{usage['worker_seconds']:>9.1f}"
-            speed = chosen.size**3 / 1e6 / usage["seconds"]
-            print(f"{row}{speed:>9.1f}{alone / usage['seconds']:>7.2f}", flush=True)
+        turns = [turn(made, mode, chosen.block) for _ in range(chosen.repeat)]
+        for row in turns[0]:
+            seconds, work = (median(one[row][i] for one in turns) for i in (0, 1))
+            times = [one["1"][0] / one[row][0] for one in turns]
+            each = ", ".join(f"{one:.2f}" for one in times)
+            print(f"{mode:14}{row:>12}{seconds:>9.1f}{work:>9.1f}", end="")
+            print(f"{chosen.size**3 / 1e6 / seconds:>9.1f}{median(times):>7.2f} ({each})", flush=True)
+
+
+def turn(made: Path, mode: str, block: int) -> dict[str, tuple[float, float]]:
+    """Seconds for a volume, and of work on it: one worker, two, two stages of one worker at once."""
+    first, second = FOLDER / "workers" / "phantom", FOLDER / "workers-beside" / "phantom"
+    found = {}
+    for workers in (1, 2):
+        finished([started(made, first, mode, workers, block)])
+        found[str(workers)] = spent(first)
+    finished([started(made, folder, mode, 1, block) for folder in (first, second)])
+    both = [spent(folder) for folder in (first, second)]
+    # In the seconds of the slower one, two volumes are done.
+    found["1 and 1"] = (max(seconds for seconds, _ in both) / 2, sum(work for _, work in both) / 2)
+    return found
 
 
 def ingested(size: int) -> Path:
@@ -83,11 +98,10 @@ def tile(piece: Any, size: int, target: Path) -> None:  # noqa: ANN401
         out[z : z + 64] = slab[planes - planes.min()][:, mirrored][:, :, mirrored]
 
 
-def run(made: Path, mode: str, workers: int, block: int) -> dict[str, float]:
-    """What the stage cost in a copy of the sample that shares the boundary map."""
+def started(made: Path, folder: Path, mode: str, workers: int, block: int) -> "subprocess.Popen[bytes]":
+    """The stage in a copy of the sample that shares the boundary map."""
     from cellflow.stages.supervoxels import Params
 
-    folder = FOLDER / "workers" / "phantom"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(made, folder, ignore=shutil.ignore_patterns("boundaries"))
     image = folder / "phantom.ome.zarr" / "boundaries"
@@ -99,9 +113,20 @@ def run(made: Path, mode: str, workers: int, block: int) -> dict[str, float]:
     command = [sys.executable, "-m", "cellflow", "run", "supervoxels", str(folder)]
     command += [str(folder / "ingest-boundaries.json")]
     command += ["--job", json.dumps(job), "--workers", str(workers), "--log", str(folder / "log")]
-    subprocess.run(command, check=True)
-    found: dict[str, float] = json.loads((folder / "usage" / "supervoxels.json").read_text())
-    return found
+    return subprocess.Popen(command)
+
+
+def finished(stages: list["subprocess.Popen[bytes]"]) -> None:
+    """Wait for them."""
+    codes = [stage.wait() for stage in stages]
+    if any(codes):
+        sys.exit("a stage failed")
+
+
+def spent(folder: Path) -> tuple[float, float]:
+    """Seconds of the stage, and of its blocks."""
+    usage = json.loads((folder / "usage" / "supervoxels.json").read_text())
+    return usage["seconds"], usage["worker_seconds"]
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ ATTEMPTS = 3
 SAME_ERROR_STOPS = 3
 WAITING_PER_WORKER = 3
 """Blocks handed out beyond the running ones: enough to keep workers busy, few enough to stay small."""
-SECONDS_PER_CALL = 0.2
+SECONDS_PER_CALL = 0.5
 """Blocks faster than this are handed out several at a time."""
 
 
