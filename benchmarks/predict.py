@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size", type=int, default=384, help="voxels a side of the phantom")
+    parser.add_argument("--size", type=int, default=512, help="voxels a side of the phantom")
     parser.add_argument("--f-maps", type=int, default=16, help="of the network's first level")
     parser.add_argument("--levels", type=int, default=3, help="of the network")
     parser.add_argument("--block", type=int, default=128, help="voxels a side of a block")
