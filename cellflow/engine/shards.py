@@ -63,7 +63,7 @@ class Shards:
                     start, length = index[self._place(number)]
                     if start == LEFT_OUT:
                         continue
-                    self.codec.decode(os.pread(file.fileno(), int(length), int(start)), chunk)
+                    self._decode(os.pread(file.fileno(), int(length), int(start)), chunk, path)
                     cell = _cell(number, self.chunk)
                     part = _common(cell, inside)
                     out[within(part, box)] = chunk[within(part, cell)]
@@ -103,11 +103,14 @@ class Shards:
         file.seek(-min(size, file.seek(0, os.SEEK_END)), os.SEEK_END)
         found = file.read()
         if len(found) < size or google_crc32c.value(found[:-4]) != int.from_bytes(found[-4:], "little"):
-            raise BadInput(
-                f"{file.name}: found a damaged shard, expected the CRC-32C of its index at its end; remove "
-                "the volume and run the stage that writes it"
-            )
+            raise _damaged(file.name, "the CRC-32C of its index at its end")
         return np.frombuffer(found[:-4], "<u8").reshape(shape)
+
+    def _decode(self, packed: bytes, chunk: NDArray[Any], path: Path) -> None:
+        try:
+            self.codec.decode(packed, chunk)
+        except (RuntimeError, ValueError) as error:
+            raise _damaged(path, f"chunks that can be decompressed ({error})") from error
 
     @property
     def _chunks(self) -> Triple:
@@ -140,6 +143,13 @@ def shards_of(folder: Path, metadata: dict[str, Any]) -> Shards | None:
     (z, y, x), (sz, sy, sx), (cz, cy, cx) = metadata["shape"], shard, inner["chunk_shape"]
     dtype = np.dtype(metadata["data_type"])
     return Shards(folder, (z, y, x), (sz, sy, sx), (cz, cy, cx), dtype, codec)
+
+
+def _damaged(file: Path | str, expected: str) -> BadInput:
+    return BadInput(
+        f"{file}: found a damaged shard, expected {expected}; remove the receipt (.json in the sample's "
+        "folder) of the stage that wrote this volume, and run the same command again"
+    )
 
 
 def _codec(one: dict[str, Any]) -> Any:  # noqa: ANN401 - numcodecs has no types

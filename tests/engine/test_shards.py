@@ -98,16 +98,16 @@ def test_voxels_are_selected_as_numpy_does_it(tmp_path, selection):
     np.testing.assert_array_equal(_written(tmp_path / "a", values, "labels")[selection], values[selection])
 
 
-@pytest.mark.parametrize("cut", [-1, -7, 30])
+@pytest.mark.parametrize("cut", [-1, -7, 0, 30])
 def test_a_damaged_file_is_named(tmp_path, cut):
     values = _values(1, np.uint64) + np.uint64(1)
     array = _written(tmp_path / "a", values, "labels")
     shard = tmp_path / "a" / "c" / "1" / "0" / "1"
     content = bytearray(shard.read_bytes())
-    if cut < 0:
-        content[cut] ^= 1
-    shard.write_bytes(content if cut < 0 else content[:cut])
-    with pytest.raises(BadInput, match=r"c/1/0/1: found a damaged shard, expected .*; remove the volume"):
+    if cut <= 0:
+        content[cut] ^= 1  # of the index, or of a chunk
+    shard.write_bytes(content if cut <= 0 else content[:cut])
+    with pytest.raises(BadInput, match=r"c/1/0/1: found a damaged shard, expected .*; remove the receipt"):
         array[:]
     np.testing.assert_array_equal(array[:8], values[:8])
 
