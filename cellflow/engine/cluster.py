@@ -28,8 +28,7 @@ LOST_SECONDS = 30.0
 
 FORKED = "forkserver"
 
-WARM = ("distributed", "cellflow.engine.warm")
-"""What workers need in every stage."""
+WARM = "cellflow.engine.warm"
 
 SILENT = {"DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical"}
 """What a block raises is in the journal; Dask would print it once more. Read as Dask is imported."""
@@ -146,7 +145,7 @@ def prepare(module: str) -> None:
     While it does so, this process can import its own. Without a call, workers are slower to start.
     """
     os.environ.update(THREADS | SILENT | ONE_HEAP)
-    multiprocessing.get_context(FORKED).set_forkserver_preload([*WARM, module])
+    multiprocessing.get_context(FORKED).set_forkserver_preload(["distributed", WARM, module])
     # Ctrl-C reaches the whole terminal group, and the stage ends its workers: they need not hear of it.
     heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -160,7 +159,7 @@ def _started(stack: ExitStack, crew: Crew) -> Any:  # noqa: ANN401 - a `distribu
     import dask  # noqa: PLC0415 - half a second that a serial run need not pay
     from distributed import Client, LocalCluster  # noqa: PLC0415
 
-    import_module(WARM[-1])  # for the steps for all at once, which run here; workers are not there yet
+    import_module(WARM)  # for the steps for all at once, which run here; workers are not there yet
 
     stack.enter_context(dask.config.set(_settings(crew)))
     cluster = stack.enter_context(
@@ -179,11 +178,12 @@ def _started(stack: ExitStack, crew: Crew) -> Any:  # noqa: ANN401 - a `distribu
 
 
 def _settings(crew: Crew) -> dict[str, Any]:
+    # Deaf to Ctrl-C, as in `prepare`, which may not have been called.
     preload = ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"]
     preload += ["from cellflow.engine import heap; heap.keep()"] if crew.keep else []
     return {
         "distributed.nanny.environ": dict(os.environ),  # as it is now, not when the forking began
-        "distributed.nanny.pre-spawn-environ": {},  # read too late to matter
+        "distributed.nanny.pre-spawn-environ": {},  # Dask's own has memory given back
         "distributed.scheduler.allowed-failures": 3,
         "distributed.scheduler.worker-saturation": 1.0,  # a dying worker takes one block with it, not two
         "distributed.worker.multiprocessing-method": FORKED,
