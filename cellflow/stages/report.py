@@ -31,7 +31,7 @@ from cellflow.engine.store import Array, Demand
 from cellflow.engine.tables import load_nodes
 
 PLANES = {"xy": 0, "xz": 1, "yz": 2}
-LIBRARIES = ("numpy", "numba", "scipy", "torch", "zarr", "dask", "bioimage-cpp", "snakemake")
+LIBRARIES = ("numpy", "numba", "scipy", "torch", "zarr", "dask", "snakemake")
 ORDER = (
     *("phantom", "ingest-raw", "ingest-boundaries", "ingest-truth", "ingest-mask", "ingest-nuclei"),
     *("ingest-nuclei_probability", "ingest-nuclei_raw", "normalise", "predict", "affinities"),
