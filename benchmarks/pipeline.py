@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,8 @@ def kernels(folder: Path, _: argparse.Namespace) -> dict[str, float]:
     from cellflow.core.grid import Grid
     from cellflow.core.labels import look_up
     from cellflow.core.metrics import scores
+    from cellflow.core.nodes import at_border
+    from cellflow.core.segments import touching
     from cellflow.stages import clean, graph, partition, supervoxels
     from cellflow.stages.scores import scores_block
 
@@ -112,11 +115,10 @@ def kernels(folder: Path, _: argparse.Namespace) -> dict[str, float]:
         seconds,
         "clean",
         clean.clean_graph,
-        edges,
-        table.mean,
-        nodes,
+        partial(touching, edges, table.mean),
+        nodes.size,
+        at_border(nodes, cut.shape),
         found.labels + 1,
-        cut.shape,
         clean.Params(),
     )
     cells = timed(seconds, "segment", look_up, cut, np.concatenate([[0], cells]).astype(np.uint64))

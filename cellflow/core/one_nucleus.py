@@ -47,7 +47,8 @@ def split(edges: I64, boundary: F64, segments: I64, nucleus: U64) -> I64:
     """The segments after each that has several nuclei is flooded from them, over its own edges alone.
 
     The weakest boundaries are crossed first, ties by row. New segments are numbered behind the others, by
-    their old segment and their nucleus; nothing else changes. A segment must be connected.
+    their old segment and their nucleus; nothing else changes. A segment must be connected. Rows that touch
+    no such segment may be left out.
     """
     several = nuclei_of(segments, nucleus) > 1
     rows = np.flatnonzero((nucleus > 0) & several[segments])
@@ -64,7 +65,8 @@ def join(edges: I64, boundary: F64, contacts: I64, segments: I64, orphan: Flags)
     """The segments after each that is flagged in `orphan` joins, as a whole, the neighbour it is closest to.
 
     Closest is the smallest mean boundary over all that they touch (`contacts` voxel pairs an edge); an
-    orphan among orphans follows the one that finds a neighbour first. One that touches none stays.
+    orphan among orphans follows the one that finds a neighbour first. One that touches none stays. Rows
+    that touch no orphan may be left out.
     """
     pairs = np.sort(segments[edges], axis=1)
     apart = pairs[:, 0] != pairs[:, 1]

@@ -19,19 +19,24 @@ def segment_sizes(segments: I64, node_sizes: I64) -> I64:
     return sizes
 
 
+def touching(edges: I64, boundary: F64, flagged: Flags) -> tuple[I64, F64]:
+    """The rows with an end among the nodes that are flagged, in their order."""
+    rows = flagged[edges[:, 0]] | flagged[edges[:, 1]]
+    return edges[rows], boundary[rows]
+
+
 def reflood(edges: I64, boundary: F64, segments: I64, dissolved: Flags) -> I64:
     """The segments after those flagged in `dissolved` are flooded again from the others.
 
     A seeded watershed on the graph: a minimum spanning forest over `edges` (m, 2; node numbers) by their
     boundary value, ties by row, rooted at the segments that stay (watershed cuts, Cousty et al. 2009).
-    Nodes that no other segment reaches become 0. Cost: a sort of the edges that touch dissolved nodes.
+    Nodes that no other segment reaches become 0. Rows that touch no dissolved node change nothing and may
+    be left out. Cost: a sort of the edges that do.
     """
     free = dissolved[segments]
-    touching = free[edges[:, 0]] | free[edges[:, 1]]
-    rows = np.flatnonzero(touching)
-    rows = rows[np.argsort(boundary[rows], kind="stable")]
+    edges, boundary = touching(edges, boundary, free)
     result = np.where(free, 0, segments)
-    _grow(np.ascontiguousarray(edges[rows]), result)
+    _grow(edges[np.argsort(boundary, kind="stable")], result)
     return result
 
 
@@ -60,7 +65,8 @@ def _grow(edges: I64, segments: I64) -> None:
 def fill_enclosed(edges: I64, segments: I64, sizes: I64, open_: Flags, largest: int) -> I64:
     """The segments after each that has a single neighbour and at most `largest` voxels joins it.
 
-    `open_` flags segments that touch the border of the volume: they are no holes.
+    `open_` flags segments that touch the border of the volume: they are no holes. Rows that touch none but
+    open or larger segments change nothing and may be left out.
     """
     pairs = segments[edges]
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
@@ -75,8 +81,21 @@ def fill_enclosed(edges: I64, segments: I64, sizes: I64, open_: Flags, largest: 
 
 def renumber(segments: I64) -> tuple[I64, int]:
     """Segments numbered 1..k by their first node, 0 staying 0; and k."""
-    found, first, inverse = np.unique(segments, return_index=True, return_inverse=True)
-    cells = found > 0
-    rank = np.zeros(found.size, np.int64)
-    rank[np.flatnonzero(cells)[np.argsort(first[cells])]] = np.arange(1, cells.sum() + 1)
-    return rank[inverse], int(cells.sum())
+    number = np.zeros(int(segments.max(initial=0)) + 1, np.int64)
+    result = np.zeros_like(segments)
+    return result, _number(segments, number, result)
+
+
+@numba.njit(cache=True, nogil=True)
+def _number(segments: I64, number: I64, result: I64) -> int:
+    """Count segments as they come; `number` holds what each of them was given."""
+    count = 0
+    for i in range(segments.size):
+        segment = segments[i]
+        if segment == 0:
+            continue
+        if number[segment] == 0:
+            count += 1
+            number[segment] = count
+        result[i] = number[segment]
+    return count

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellflow.core.edge_table import EdgeTable
-from cellflow.core.nodes import NodeTable
+from cellflow.core.grid import Triple
+from cellflow.core.nodes import NodeTable, at_border
 from cellflow.core.nuclei import Held
 from cellflow.engine.parts import load_part
 
@@ -21,6 +22,23 @@ def load_edges(table: Path, ranges: int) -> EdgeTable:
     return EdgeTable(**_stack(table, "edges", ranges))
 
 
+def load_touching(
+    table: Path, ranges: int, names: Iterable[str], flagged: NDArray[np.bool_]
+) -> dict[str, NDArray[Any]]:
+    """Columns of the edges that touch a flagged node, with their `edges` as rows of nodes, from 0.
+
+    `flagged[i]` is node i + 1. Memory: one range, and what is found.
+    """
+    found: dict[str, list[NDArray[Any]]] = {name: [] for name in ("edges", *names)}
+    for i in range(ranges):
+        columns = load_columns(table, "edges", found, [i])
+        columns["edges"] = columns["edges"].astype(np.int64) - 1
+        rows = flagged[columns["edges"]].any(axis=1)
+        for name, parts in found.items():
+            parts.append(columns[name][rows])
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
 def load_long_range(table: Path, ranges: int) -> EdgeTable:
     """The whole table of long-range edges in memory, sorted by (u, v); only affinities give one."""
     return EdgeTable(**_stack(table, "long_range", ranges))
@@ -29,6 +47,16 @@ def load_long_range(table: Path, ranges: int) -> EdgeTable:
 def load_nodes(table: Path, ranges: int) -> NodeTable:
     """The whole node table in memory, sorted by id."""
     return NodeTable(**_stack(table, "nodes", ranges))
+
+
+def load_sizes(table: Path, ranges: int, shape: Triple) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Voxels of every node, and whether it reaches the border of the volume; 9 B a node in memory."""
+    sizes, border = [], []
+    for i in range(ranges):
+        nodes = NodeTable(**load_part(table / "nodes", i))
+        sizes.append(nodes.size)
+        border.append(at_border(nodes, shape))
+    return np.concatenate(sizes), np.concatenate(border)
 
 
 def load_columns(

@@ -9,20 +9,19 @@ volume is written once, afterwards, by `segment`. In this order:
 3. small segments enclosed by one cell become part of it, where asked for.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cellflow.core.grid import Triple
-from cellflow.core.nodes import NodeTable, at_border
 from cellflow.core.schema import Schema
 from cellflow.core.segments import fill_enclosed, reflood, renumber, segment_sizes
 from cellflow.engine.atomic import write
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Demand
-from cellflow.engine.tables import load_edges, load_nodes
+from cellflow.engine.tables import load_sizes, load_touching
 
 
 class Params(Schema):
@@ -39,45 +38,58 @@ class Params(Schema):
     """Segments of at most this many voxels, enclosed by one cell, become part of it; 0 leaves them."""
 
 
-def clean_graph(  # noqa: PLR0913, PLR0917 - the graph and what was decided on it
-    edges: NDArray[np.int64], boundary: NDArray[np.float64], nodes: NodeTable, segments: NDArray[np.int64],
-    shape: Triple, p: Params,
-) -> NDArray[np.int64]:  # fmt: skip
-    """The cell of every node (row i is node i + 1), 1..k by their first node, 0 = background."""
-    sizes = segment_sizes(segments, nodes.size)
-    segments = reflood(edges, boundary, segments, sizes < p.min_size)
-    sizes = segment_sizes(segments, nodes.size)
-    touching = _touching(segments, nodes, shape)
-    segments = np.where(_unwanted(sizes, touching, p)[segments], 0, segments)
+Rows = Callable[[NDArray[np.bool_]], tuple[NDArray[np.int64], NDArray[np.float64]]]
+"""Of flags of nodes, the edges that touch one of them, as rows of nodes, and their boundary."""
+
+
+def clean_graph(
+    rows: Rows, size: NDArray[np.int64], border: NDArray[np.bool_], segments: NDArray[np.int64], p: Params
+) -> NDArray[np.int64]:
+    """The cell of every node, 1..k by their first node, 0 = background.
+
+    `size` and `border` are voxels of every node, and whether it reaches the border of the volume.
+    """
+    sizes = segment_sizes(segments, size)
+    small = sizes < p.min_size
+    segments = reflood(*rows(small[segments]), segments, small)
+    sizes, open_ = segment_sizes(segments, size), _holding(segments, border)
+    segments = np.where(_unwanted(sizes, open_, p)[segments], 0, segments)
     if p.fill_holes:
-        sizes = segment_sizes(segments, nodes.size)
-        segments = fill_enclosed(edges, segments, sizes, touching[: sizes.size], p.fill_holes)
+        sizes = segment_sizes(segments, size)
+        open_ = open_[: sizes.size]
+        edges, _ = rows((~open_ & (sizes <= p.fill_holes))[segments])
+        segments = fill_enclosed(edges, segments, sizes, open_, p.fill_holes)
     return renumber(segments)[0]
 
 
 def demand(nodes: int, edges: int) -> Demand:
-    """The graph in memory."""
-    return Demand(tasks=0, main_bytes=edges * 200 + nodes * 150, disk_bytes=nodes * 8)
+    """What every node needs, and the edges of the segments that are mended, taken to be a tenth."""
+    return Demand(tasks=0, main_bytes=edges * 10 + nodes * 100, disk_bytes=nodes * 8)
 
 
 def run(context: Context, p: Params) -> dict[str, Any]:
     """Write `cells.npy`: the cell of every supervoxel 0..n."""
     ranges = context.result("graph")["ranges"]
     table = context.file("graph", "table")
-    edges, nodes = load_edges(table, ranges), load_nodes(table, ranges)
+    z, y, x = context.result("ingest-raw")["shape"]
+    size, border = load_sizes(table, ranges, (z, y, x))
     decided = "reconcile" if "reconcile" in context.job.after else "partition"
     segments = np.load(context.file(decided, "segments.npy"), allow_pickle=False)[1:].astype(np.int64)
-    z, y, x = context.result("ingest-raw")["shape"]
-    cells = clean_graph(edges.edges.astype(np.int64) - 1, edges.mean, nodes, segments, (z, y, x), p)
+
+    def rows(flagged: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        found = load_touching(table, ranges, ["mean"], flagged)
+        return found["edges"], found["mean"]
+
+    cells = clean_graph(rows, size, border, segments, p)
     found = np.concatenate([[0], cells]).astype(np.uint64)
     write(context.output("cells.npy"), lambda file: np.save(file, found))
     return {"segments": int(segments.max(initial=0)), "cells": int(cells.max(initial=0))}
 
 
-def _touching(segments: NDArray[np.int64], nodes: NodeTable, shape: Triple) -> NDArray[np.bool_]:
-    """Flags of the segments that reach the border."""
+def _holding(segments: NDArray[np.int64], nodes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Flags of the segments 0..max that hold a flagged node."""
     flags = np.zeros(int(segments.max(initial=0)) + 1, np.bool_)
-    flags[segments[at_border(nodes, shape)]] = True
+    flags[segments[nodes]] = True
     return flags
 
 

@@ -18,15 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cellflow.core.grid import Triple
-from cellflow.core.nodes import NodeTable, at_border
 from cellflow.core.one_nucleus import at_home, join, nuclei_of, split
 from cellflow.core.schema import Schema
 from cellflow.core.segments import renumber, segment_sizes
 from cellflow.engine.atomic import write
 from cellflow.engine.stage import Context
 from cellflow.engine.store import Demand
-from cellflow.engine.tables import load_edges, load_nodes, load_nuclei
+from cellflow.engine.tables import load_nuclei, load_sizes, load_touching
 
 
 class Params(Schema):
@@ -41,25 +39,26 @@ class Params(Schema):
 
 
 def demand(nodes: int, edges: int) -> Demand:
-    """The graph in memory."""
-    return Demand(tasks=0, main_bytes=edges * 250 + nodes * 200, disk_bytes=nodes * 8)
+    """What every node needs, and the edges of the segments that are mended, taken to be a tenth."""
+    return Demand(tasks=0, main_bytes=edges * 20 + nodes * 200, disk_bytes=nodes * 8)
 
 
 def run(context: Context, p: Params) -> dict[str, Any]:
     """Write `segments.npy`: the segment of every supervoxel 0..n; the result says what was changed."""
     ranges = context.result("graph")["ranges"]
     table = context.file("graph", "table")
-    graph, nodes = load_edges(table, ranges), load_nodes(table, ranges)
-    edges = graph.edges.astype(np.int64) - 1
+    z, y, x = context.result("ingest-raw")["shape"]
+    size, border = load_sizes(table, ranges, (z, y, x))
     known = load_nuclei(context.file("nuclei", "table"), context.result("nuclei")["ranges"])
     segments = np.load(context.file("partition", "segments.npy"), allow_pickle=False)[1:].astype(np.int64)
     nucleus = at_home(segments, known)
     several = nuclei_of(segments, nucleus) > 1
     if p.split:
-        segments = split(edges, graph.mean, segments, nucleus)
-    z, y, x = context.result("ingest-raw")["shape"]
-    orphan = orphans(segments, nucleus, nodes, (z, y, x), p.join)
-    segments, count = renumber(join(edges, graph.mean, graph.size, segments, orphan))
+        rows = load_touching(table, ranges, ["mean"], several[segments])
+        segments = split(rows["edges"], rows["mean"], segments, nucleus)
+    orphan = orphans(segments, nucleus, size, border, p.join)
+    rows = load_touching(table, ranges, ["mean", "size"], orphan[segments])
+    segments, count = renumber(join(rows["edges"], rows["mean"], rows["size"], segments, orphan))
     found = np.concatenate([[0], segments]).astype(np.uint64)
     write(context.output("segments.npy"), lambda file: np.save(file, found))
     return {
@@ -71,13 +70,17 @@ def run(context: Context, p: Params) -> dict[str, Any]:
 
 
 def orphans(
-    segments: NDArray[np.int64], nucleus: NDArray[np.uint64], nodes: NodeTable, shape: Triple, limit: float
+    segments: NDArray[np.int64],
+    nucleus: NDArray[np.uint64],
+    size: NDArray[np.int64],
+    border: NDArray[np.bool_],
+    limit: float,
 ) -> NDArray[np.bool_]:
     """Flags of the segments 0..max that are no cells of their own, as `join` (`limit`) says."""
-    sizes, count = segment_sizes(segments, nodes.size), nuclei_of(segments, nucleus)
+    sizes, count = segment_sizes(segments, size), nuclei_of(segments, nucleus)
     small = np.zeros(sizes.size, np.bool_)
     if (count > 0).any():
         small = (sizes > 0) & (sizes < limit * np.median(sizes[count > 0]))
-    small[segments[at_border(nodes, shape)]] = False
+    small[segments[border]] = False
     small[count > 0] = False
     return small

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from cellflow.core.graphs import connected
 from cellflow.core.nuclei import Held
 from cellflow.core.one_nucleus import at_home, join, nuclei_of, split
+from cellflow.core.segments import touching
 
 
 def known(nucleus, overlap=None):
@@ -113,3 +114,17 @@ def test_an_orphan_behind_an_orphan_follows_it():
     orphan = np.array([False, False, True, True, False])
     found = join(edges, boundary, np.ones(3, np.int64), np.array([1, 2, 3, 4]), orphan)
     assert found.tolist() == [1, 1, 1, 4]
+
+
+@given(partitions())
+def test_rows_that_touch_no_segment_to_be_mended_may_be_left_out(case):
+    edges, boundary, segments, nuclei = case
+    nucleus = at_home(segments, nuclei)
+    several = nuclei_of(segments, nucleus) > 1
+    kept, values = touching(edges, boundary, several[segments])
+    found = split(edges, boundary, segments, nucleus)
+    np.testing.assert_array_equal(split(kept, values, segments, nucleus), found)
+    orphan, contacts = nuclei_of(found, nucleus) == 0, np.arange(1, len(edges) + 1)
+    rows = orphan[found][edges].any(axis=1)
+    joined = join(edges, boundary, contacts, found, orphan)
+    np.testing.assert_array_equal(join(edges[rows], boundary[rows], contacts[rows], found, orphan), joined)

@@ -1,3 +1,4 @@
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -5,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellflow.core.nodes import NodeTable
-from cellflow.core.segments import fill_enclosed, reflood, renumber, segment_sizes
+from cellflow.core.nodes import NodeTable, at_border
+from cellflow.core.segments import fill_enclosed, reflood, renumber, segment_sizes, touching
 from cellflow.stages.clean import Params, clean_graph
 
 
@@ -55,6 +56,19 @@ def test_dissolved_nodes_go_to_the_segment_of_the_lowest_path(graph):
             assert heights[found[node]] == min(heights.values())
         else:
             assert found[node] == 0
+
+
+@given(graphs())
+def test_rows_that_touch_no_segment_to_be_mended_may_be_left_out(graph):
+    edges, boundary, segments, flags = graph
+    kept, values = touching(edges, boundary, flags[segments])
+    flooded = [reflood(*rows, segments, flags) for rows in ((edges, boundary), (kept, values))]
+    np.testing.assert_array_equal(*flooded)
+    sizes, largest = segment_sizes(segments, np.arange(1, segments.size + 1)), 8
+    open_ = ~flags[: sizes.size]
+    kept, _ = touching(edges, boundary, (~open_ & (sizes <= largest))[segments])
+    filled = [fill_enclosed(rows, segments, sizes, open_, largest) for rows in (edges, kept)]
+    np.testing.assert_array_equal(*filled)
 
 
 def test_ties_are_decided_by_the_order_of_the_rows():
@@ -118,11 +132,9 @@ ROW_SIZES = np.array([40, 3, 40, 400, 40])
 
 
 def _cleaned(edges=ROW_EDGES, **params):
-    lower, upper = np.zeros((5, 3), np.int64), np.full((5, 3), 9)
-    lower[2], upper[2] = 2, 5
-    nodes = NodeTable(np.arange(1, 6).astype(np.uint64), ROW_SIZES, lower, upper, lower * 0)
-    given = {"min_size": 0, **params}
-    return clean_graph(edges, ROW_BOUNDARY, nodes, np.arange(1, 6), (9, 9, 9), Params(**given)).tolist()
+    border = np.arange(5) != 2
+    rows = partial(touching, edges, ROW_BOUNDARY)
+    return clean_graph(rows, ROW_SIZES, border, np.arange(1, 6), Params(**{"min_size": 0, **params})).tolist()
 
 
 @pytest.mark.parametrize(
@@ -153,7 +165,5 @@ def test_the_list_above_names_every_parameter_of_clean():
 def test_the_one_slice_of_a_flat_volume_is_not_its_border():
     lower, upper = np.array([[0, 3, 3]]), np.array([[1, 5, 5]])
     nodes = NodeTable(np.array([1], np.uint64), np.array([4]), lower, upper, lower)
-    none = np.empty((0, 2), np.int64)
-    p = Params(min_size=0, remove_border=True)
-    assert clean_graph(none, np.empty(0), nodes, np.array([1]), (1, 9, 9), p).tolist() == [1]
-    assert clean_graph(none, np.empty(0), nodes, np.array([1]), (2, 9, 9), p).tolist() == [0]
+    assert not at_border(nodes, (1, 9, 9)).any()
+    assert at_border(nodes, (2, 9, 9)).all()

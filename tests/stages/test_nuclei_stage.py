@@ -10,7 +10,6 @@ from scipy import ndimage
 
 from cellflow.core.contingency import Contingency, contingency_block, sizes_per_row, without
 from cellflow.core.errors import BadInput
-from cellflow.core.nodes import NodeTable
 from cellflow.core.phantom import Phantom, phantom_block
 from cellflow.engine.stage import Job, execute, read_receipt
 from cellflow.engine.tables import load_nuclei
@@ -200,21 +199,13 @@ def test_nuclei_undo_the_merges_that_holes_make_and_those_of_another_tissue_do_n
     assert still > 0.25 * merges, found
 
 
-def nodes(*rows):
-    """A node table from size, first and last voxel along x of a volume of one line."""
-    size, lower, upper = np.array(rows).T
-    box = np.zeros((len(rows), 3), np.int64)
-    lower, upper = box + np.array([0, 0, 1]) * lower[:, None], box + 1 + np.array([0, 0, 1]) * upper[:, None]
-    return NodeTable(np.arange(1, len(rows) + 1, dtype=np.uint64), size, lower, upper, box)
-
-
 def test_only_small_segments_inside_the_volume_are_orphans():
-    table = nodes((100, 0, 9), (100, 10, 19), (40, 20, 29), (60, 30, 39), (40, 90, 99), (40, 40, 49))
+    size, border = np.array([100, 100, 40, 60, 40, 40]), np.array([1, 0, 0, 0, 1, 0], np.bool_)
     nucleus = np.array([5, 6, 0, 0, 0, 7], np.uint64)
     segments = np.arange(1, 7)
-    flags = reconcile.orphans(segments, nucleus, table, (1, 1, 100), 0.5)
+    flags = reconcile.orphans(segments, nucleus, size, border, 0.5)
     assert flags.tolist() == [False, False, False, True, False, False, False]
-    none = reconcile.orphans(segments, np.zeros(6, np.uint64), table, (1, 1, 100), 0.5)
+    none = reconcile.orphans(segments, np.zeros(6, np.uint64), size, border, 0.5)
     assert not none.any()  # nothing is known: nothing is done
 
 
