@@ -162,7 +162,7 @@ def _later(like: Fitted, nodes: int, edges: int, stages: Stages, *, nucleated: b
         "clean": clean.demand(nodes, edges),
         "segment": segment.demand(like, nodes),
         "scores": scores.demand(like, nodes),
-        "report": report.demand(),
+        "report": report.demand(nodes),
     }
 
 

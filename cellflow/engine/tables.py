@@ -13,8 +13,8 @@ from cellflow.core.nodes import NodeTable, at_border
 from cellflow.core.nuclei import Held
 from cellflow.engine.parts import load_part
 
-NODES_PER_RANGE = 1 << 13
-"""About 20 MB of rows a range: a merge is a task like any other, and must not need more than a block."""
+NODES_PER_RANGE = 1 << 12
+"""About 10 MB of rows a range: a merge is a task like any other, and must not need more than a block."""
 
 
 def load_edges(table: Path, ranges: int) -> EdgeTable:

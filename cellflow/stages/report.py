@@ -28,7 +28,7 @@ from cellflow.core.segments import segment_sizes
 from cellflow.engine.atomic import write
 from cellflow.engine.stage import Context, Voxel, is_current, read_receipt
 from cellflow.engine.store import Array, Demand
-from cellflow.engine.tables import load_nodes
+from cellflow.engine.tables import load_columns
 
 PLANES = {"xy": 0, "xz": 1, "yz": 2}
 LIBRARIES = ("numpy", "numba", "scipy", "torch", "zarr", "dask", "snakemake")
@@ -49,9 +49,9 @@ class Params(Schema):
     """Where along each axis the slices lie: 0.5 is the middle."""
 
 
-def demand() -> Demand:
-    """A few slices."""
-    return Demand(tasks=0, main_bytes=200 << 20)
+def demand(nodes: int) -> Demand:
+    """A few slices, and the sizes of the cells."""
+    return Demand(tasks=0, main_bytes=(200 << 20) + nodes * 40)
 
 
 def run(context: Context, p: Params) -> dict[str, Any]:
@@ -82,9 +82,10 @@ def run(context: Context, p: Params) -> dict[str, Any]:
 
 
 def _cell_sizes(context: Context) -> NDArray[np.int64]:
-    nodes = load_nodes(context.file("graph", "table"), context.result("graph")["ranges"])
+    table, ranges = context.file("graph", "table"), context.result("graph")["ranges"]
+    size = load_columns(table, "nodes", ["size"], range(ranges))["size"]
     cells = np.load(context.file("clean", "cells.npy"), allow_pickle=False)[1:].astype(np.int64)
-    return segment_sizes(cells, nodes.size)[1:]
+    return segment_sizes(cells, size)[1:]
 
 
 def _input(raw: dict[str, Any], voxel: Voxel | None) -> InputFacts:
