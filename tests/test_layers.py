@@ -37,7 +37,17 @@ OWNERS = {
     "torch": (
         *(
             f"cellflow/networks/{name}.py"
-            for name in ("blocks", "unet", "checkpoint", "device", "model", "session", "focus", "reuse")
+            for name in (
+                "blocks",
+                "unet",
+                "checkpoint",
+                "device",
+                "model",
+                "session",
+                "focus",
+                "reuse",
+                "subpixels",
+            )
         ),
         *(f"cellflow/networks/training/{n}.py" for n in ("fit", "forward", "judge", "losses", "processes")),
         "cellflow/networks/training/state.py",

@@ -67,7 +67,7 @@ def test_nothing_is_left_of_the_tile_before_and_no_memory_is_taken_for_the_next(
 def test_what_is_written_where_it_is_still_read_is_noticed(monkeypatch):
     """With a single stretch of memory in place of two, a convolution overwrites what it reads."""
     made, kept = network(num_levels=3), (slice(8, 16),) * 3
-    monkeypatch.setattr(Reusing, "_other", lambda self, channels, like: self._maps("one", channels, like))
+    monkeypatch.setattr(Reusing, "_other", lambda self, *maps: self._maps("one", *maps))
     x = noise(made, (24,) * 3)
     with torch.inference_mode():
         off = (Reusing(made)(x, kept)["boundary"] - focused(made, x, kept)["boundary"]).abs().max()
