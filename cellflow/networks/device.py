@@ -32,3 +32,13 @@ def gpus_of(name: str) -> int:
     if device_of(name).type == "cpu":
         return 0
     return 1 if ":" in name else torch.cuda.device_count()
+
+
+def slow(device: str, precision: str) -> list[str]:
+    """A line of warning if a CPU is to compute in a precision that it does not have; or nothing."""
+    if precision == "float32" or device_of(device).type != "cpu":
+        return []
+    short = {"bfloat16": "bf16", "float16": "fp16"}[precision]
+    there = getattr(torch.ops.mkldnn, f"_is_mkldnn_{short}_supported")
+    line = f"precision {precision} is many times slower than float32 on this CPU, which has none; use float32"
+    return [] if there() else [line]

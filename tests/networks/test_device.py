@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cellflow.core.errors import BadInput
-from cellflow.networks.device import device_of
+from cellflow.networks.device import device_of, slow
 
 GPU = torch.cuda.is_available()
 
@@ -35,3 +35,17 @@ def test_a_gpu_that_is_there_is_taken():
 def test_an_unknown_device_is_refused(name):
     with pytest.raises(BadInput, match="expected auto, cpu, cuda or cuda:NUMBER"):
         device_of(name)
+
+
+@pytest.mark.parametrize(("precision", "asked"), [("bfloat16", "bf16"), ("float16", "fp16")])
+def test_a_precision_that_a_cpu_does_not_have_is_warned_of(precision, asked, monkeypatch):
+    known = f"_is_mkldnn_{asked}_supported"
+    monkeypatch.setattr(torch.ops.mkldnn, known, lambda: False)
+    (line,) = slow("cpu", precision)
+    assert f"precision {precision} is many times slower than float32" in line
+    monkeypatch.setattr(torch.ops.mkldnn, known, lambda: True)
+    assert slow("cpu", precision) == []
+
+
+def test_a_precision_that_every_processor_has_is_not_warned_of():
+    assert slow("cpu", "float32") == []

@@ -43,8 +43,8 @@ class Learning(Schema):
     """Steps between saves, besides one at the end of each epoch: what a kill can cost. With several processes
     there are only those at the end."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Numbers that convolutions calculate with. `bfloat16` and `float16` (for GPUs) are faster, take less
-    memory and round."""
+    """Numbers that convolutions calculate with. `bfloat16` and `float16` (for GPUs) take less memory, round,
+    and are faster where the processor has them; where it has not, many times slower, with a warning."""
     device: str = "auto"
     """`auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:1`."""
     loaders: int = Field(0, ge=0)

@@ -85,8 +85,9 @@ class Network(ModelSpec):
     """Axes along which the image is also predicted mirrored, the mean counts: steadier, and 2, 4 or 8 times
     the time. Not for affinities and embeddings, which have directions."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Of the numbers between layers: 16 bits need half the memory, and half the time on many processors; a
-    probability is then right to about 1/100."""
+    """Of the numbers between layers: 16 bits need half the memory, and half the time on many processors, but
+    many times as much on those that have no such numbers, with a warning; a probability is then right to
+    about 1/100."""
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """`cpu`, `cuda`, `cuda:1`; `auto` takes all GPUs that the job sees, one a worker, or else the CPU."""
     batch: int | None = Field(None, ge=1, le=256)

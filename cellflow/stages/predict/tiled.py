@@ -67,7 +67,7 @@ def run_network(context: Context, p: Network) -> dict[str, Any]:
     work = replace(work, batch=probed["batch"])
     lattice = facts.lattice(like.shape, p, tuple(probed["core"]))
     warnings = warnings_of(context, facts, probed)
-    _say(context, [tile_note(lattice)], warnings)
+    _say(context, [tile_note(lattice)], warnings + _slow(p))
     goal = Goal(lattice, p.profile, saved, image.mask, _targets(context, facts.outputs, like))
     return _written(context, facts.outputs, goal, _predicted(context, work, goal)) | {
         "model": probed["model"],
@@ -189,6 +189,15 @@ def _pairs_block(block: Block, direct: list[tuple[Triple, Array]], target: Targe
 
 def _checksum(parts: list[dict[str, Any]], channel: int) -> str:
     return store.checksum([{"crc": part["crcs"][channel]} for part in parts])
+
+
+def _slow(p: Network) -> list[str]:
+    """What is said of this machine: not in the receipt, which is the same on all."""
+    if p.precision == "float32":
+        return []
+    from cellflow.networks.device import slow  # noqa: PLC0415 - torch takes a second
+
+    return slow(p.device, p.precision)
 
 
 def _say(context: Context, notes: list[str], warnings: list[str]) -> None:

@@ -7,6 +7,7 @@ bits; (3) the best network, the last one, curves and a page are handed over.
 With torchrun the first process runs the stage and the others `follow` it.
 """
 
+import logging
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from cellflow.networks.training.begin import Beginning
 
 __all__ = ["PRIVATE", "Params", "Volumes", "follow", "run", "stamp"]
+
+log = logging.getLogger("cellflow")
 
 PRIVATE = ("train", "check", "start", "device", "loaders")
 """Paths, and what has no part in the result."""
@@ -45,6 +48,7 @@ def run(context: Context, p: Params) -> dict[str, Any]:
     The result says what the best network is like.
     """
     # ruff: noqa: PLC0415 - torch takes a second, and who reads a manual or plans a workflow needs none of it
+    from cellflow.networks.device import slow
     from cellflow.networks.training import processes
     from cellflow.networks.training.begin import begin
     from cellflow.networks.training.fit import Desk, train
@@ -54,6 +58,8 @@ def run(context: Context, p: Params) -> dict[str, Any]:
     from cellflow.stages.train.volumes import prepare
 
     start = begin(p)
+    for line in slow(p.device, p.precision):
+        log.warning("%s train: %s", context.job.folder.name, line)
     prepare(context, p, start.normalisation)
     task = task_of(p, start, context.scratch("statistics.json").parent)
     folder = context.output("model.pytorch").parent
