@@ -92,8 +92,6 @@ class StageCost(Schema):
     blocks: int = Field(ge=0)
     worker_bytes: int | None = None
     """Peak memory of the largest worker."""
-    planned_bytes: int | None = None
-    """Peak memory per worker that was planned before the run."""
     disk_bytes: int | None = None
     """Size of what the stage wrote."""
 
