@@ -1,4 +1,4 @@
-"""The graph on disk: one file a range of nodes, whole tables or some columns in memory for a solver."""
+"""The graph on disk: one file a range of nodes, of which a stage loads the columns and rows that it needs."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellflow.core.edge_table import EdgeTable
 from cellflow.core.grid import Triple
 from cellflow.core.nodes import NodeTable, at_border
 from cellflow.core.nuclei import Held
@@ -15,11 +14,6 @@ from cellflow.engine.parts import load_part
 
 NODES_PER_RANGE = 1 << 12
 """About 10 MB of rows a range: a merge is a task like any other, and must not need more than a block."""
-
-
-def load_edges(table: Path, ranges: int) -> EdgeTable:
-    """The whole edge table in memory, sorted by (u, v)."""
-    return EdgeTable(**_stack(table, "edges", ranges))
 
 
 def load_touching(
@@ -37,16 +31,6 @@ def load_touching(
         for name, parts in found.items():
             parts.append(columns[name][rows])
     return {name: np.concatenate(parts) for name, parts in found.items()}
-
-
-def load_long_range(table: Path, ranges: int) -> EdgeTable:
-    """The whole table of long-range edges in memory, sorted by (u, v); only affinities give one."""
-    return EdgeTable(**_stack(table, "long_range", ranges))
-
-
-def load_nodes(table: Path, ranges: int) -> NodeTable:
-    """The whole node table in memory, sorted by id."""
-    return NodeTable(**_stack(table, "nodes", ranges))
 
 
 def load_sizes(table: Path, ranges: int, shape: Triple) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -85,11 +69,6 @@ def load_nucleus(table: Path, nodes_per_range: int, ids: NDArray[np.int64]) -> N
         nucleus = load_columns(table, "nuclei", ("nucleus",), [i])["nucleus"]
         found[own] = nucleus[ids[own] - 1 - i * nodes_per_range]
     return found
-
-
-def load_truth(table: Path, ranges: int) -> NDArray[np.uint64]:
-    """The true cell of every node, in the order of ids; only a graph phantom has it."""
-    return _stack(table, "truth", ranges)["cell"]
 
 
 def _stack(table: Path, what: str, ranges: int) -> dict[str, NDArray[Any]]:

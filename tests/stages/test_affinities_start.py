@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 from conftest import VOXEL_UM, Sample, cut, tissue
+from graph_tables import load_edges, load_long_range, load_nodes
 
 from cellflow.core.affinities import affinities as affinities_of
 from cellflow.core.affinities import is_direct
@@ -15,7 +16,6 @@ from cellflow.core.grid import Grid
 from cellflow.core.phantom import Phantom, phantom_block
 from cellflow.engine.stage import Job, execute, read_receipt
 from cellflow.engine.store import open_read
-from cellflow.engine.tables import load_edges, load_long_range, load_nodes
 from cellflow.solvers import Multicut
 from cellflow.stages import affinities, graph, supervoxels
 

@@ -3,10 +3,10 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 from conftest import CUT, MODULES, SHAPE, cut, tissue
+from graph_tables import load_edges, load_nodes
 
 from cellflow.core.errors import BadInput
 from cellflow.engine.stage import read_receipt
-from cellflow.engine.tables import load_edges, load_nodes
 from cellflow.solvers import Gasp, Multicut, MutexWatershed
 from cellflow.stages import clean, graph, normalise, partition, supervoxels
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from graph_tables import load_edges, load_nodes, load_truth
 from running import cellflow
 
 from cellflow.core.contingency import contingency_block
@@ -11,7 +12,6 @@ from cellflow.core.graph_phantom import GraphPhantom, graph_and_truth, graph_ran
 from cellflow.core.metrics import scores
 from cellflow.engine.parts import load_part
 from cellflow.engine.stage import read_receipt
-from cellflow.engine.tables import load_edges, load_nodes, load_truth
 from cellflow.solvers import Multicut
 
 P = GraphPhantom(edges=100_000, seed=2)

@@ -284,6 +284,15 @@ def test_tiles_of_nothing_but_background_are_left_out():
     assert [tile.at[2] for tile, _ in shown(image, list(lattice))] == [5 - 1, 5, 6, 7]
 
 
+def test_a_precision_that_this_cpu_does_not_have_is_warned_of_but_not_in_the_receipt(
+    sample, caplog, monkeypatch
+):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    with caplog.at_level(logging.WARNING, "cellflow"):
+        assert sample(precision="bfloat16").predict()["warnings"] == []
+    assert "precision bfloat16 is many times slower than float32 on this CPU" in caplog.text
+
+
 def test_a_network_with_group_norm_is_warned_of_with_a_number(sample, caplog):
     made = sample(model="groups", tile=[8, 16, 16], volumes={n: tissue()[n] for n in ("raw", "truth")})
     with caplog.at_level(logging.WARNING, "cellflow"):
