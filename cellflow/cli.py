@@ -154,12 +154,9 @@ def run(  # noqa: PLR0913, PLR0917 - one argument an option
     STAGE may carry a suffix (ingest-raw). RECEIPTS are those of the stages it stands on. A run that was
     stopped is continued from its journal.
     """
-    from cellflow.engine import cluster, heap
+    from cellflow.engine import heap
 
     os.environ.update(heap.ONE_HEAP)  # read by what is loaded later
-    stage = name.split("-", maxsplit=1)[0]
-    if workers > 1 and stage in STAGES:
-        cluster.prepare(f"cellflow.stages.{stage}")
     from cellflow.core.schema import checked
     from cellflow.engine.stage import Job, execute
     from cellflow.engine.store import Storage
@@ -167,9 +164,7 @@ def run(  # noqa: PLR0913, PLR0917 - one argument an option
 
     if log_file:
         _log_to(log_file)
-    module = _module(stage)
-    if not hasattr(module, "crew"):  # a stage that knows its workers knows its memory
-        heap.keep()
+    module = _module(name.split("-", maxsplit=1)[0])
     given = _job(content)
     for record, values in json.loads(speed).items():
         given["params"][record] |= values

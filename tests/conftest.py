@@ -157,7 +157,7 @@ def on_dask(dask_pool, monkeypatch):
     """Stages run their blocks on the shared cluster."""
 
     @contextmanager
-    def shared(crew):
+    def shared(crew, module):
         yield dask_pool
 
     monkeypatch.setattr(stage_engine, "executor", shared)

@@ -256,12 +256,12 @@ def same(folder, reference):
 
 
 def started(folder, log):
-    """A run whose words go to a file, so that an orphan cannot keep a pipe open."""
+    """A run of two pairs of workers, whose words go to a file: an orphan cannot keep a pipe open."""
     import subprocess
 
     with log.open("a") as words_of_run:
         return subprocess.Popen(
-            command(cores=2), cwd=folder, env=environment(), stdout=words_of_run, stderr=subprocess.STDOUT,
+            command(cores=4), cwd=folder, env=environment(), stdout=words_of_run, stderr=subprocess.STDOUT,
             start_new_session=True,
         )  # fmt: skip
 

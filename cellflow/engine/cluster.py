@@ -1,6 +1,6 @@
-"""Where blocks run: in this process, or on Dask workers of this machine. The only Dask of the package.
+"""Where blocks run: in threads of this process or of Dask workers on this machine. The package's only Dask.
 
-Workers are forked from a process that has imported all that they need (`prepare`). It has no threads, so a
+Workers are forked from a process that has imported all that they need (`_forking`). It has no threads, so a
 fork is safe, and a worker is there in a tenth of a second, also one in place of another that was lost.
 """
 
@@ -16,12 +16,15 @@ from importlib import import_module
 from multiprocessing import forkserver
 from typing import Any
 
-from cellflow.engine.heap import ONE_HEAP
+from cellflow.engine import heap
 
 THREADS = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
-"""One thread a worker: a stage scales by workers, and threads that spin slow their neighbours down."""
+"""Libraries use one thread: a stage scales by workers, and threads that spin slow their neighbours down."""
+
+PAIR = 2
+"""Workers in one process. Kernels let go of Python's lock, Python holds it for a tenth of the time."""
 
 LOST_SECONDS = 30.0
 """A result is a few bytes on this machine; one that is not here by then was lost with its worker."""
@@ -45,16 +48,28 @@ def dask_setup(worker):
 
 @dataclass(frozen=True)
 class Crew:
-    """Who does the work of a stage: so many processes, each with a GPU of its own or all without."""
+    """Who does the work of a stage: so many processes, each with a GPU of its own or all without.
+
+    A single process is the stage's own. One of several that is killed costs what it had at hand, no more.
+    """
 
     processes: int
     gpu_each: bool = False
     threads: int = 1
-    """Tasks at once in each process: while one waits for a GPU, another reads or writes."""
+    """Tasks at once in each process."""
     ready: tuple[str, ...] = ()
     """Modules that every worker imports as it starts, side by side: heavy ones that not every crew needs."""
     keep: bool = True
     """Whether workers keep memory that was freed; not those of networks, whose sizes leave too many gaps."""
+
+
+def paired(workers: int) -> Crew:
+    """So many workers, two in a process: they share what is imported, compiled and sent between processes.
+
+    Where their number is odd, each has a process of its own.
+    """
+    threads = PAIR if workers % PAIR == 0 else 1
+    return Crew(workers // threads, threads=threads)
 
 
 class SerialExecutor(Executor):
@@ -79,9 +94,9 @@ class ThreadExecutor(ThreadPoolExecutor):
         super().__init__(workers, "task")
         self.workers = workers
 
-    def __exit__(self, *_: object) -> None:
-        """End with what is running: what only waits is not begun where a stage has failed."""
-        self.shutdown(cancel_futures=True)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End with what is running, after a Ctrl-C at once; what only waits is not begun."""
+        self.shutdown(wait=kind is not KeyboardInterrupt, cancel_futures=True)
 
 
 class DaskExecutor(Executor):
@@ -121,8 +136,8 @@ def _settle(outcome: Future[Any], asked: Any) -> None:  # noqa: ANN401 - a `dist
 
 
 @contextmanager
-def executor(crew: Crew) -> Iterator[Executor]:
-    """An executor over the processes of a crew; a single one is this process itself.
+def executor(crew: Crew, module: str = "cellflow") -> Iterator[Executor]:
+    """An executor over the processes of a crew, each with `module`; a single one is this process itself.
 
     Workers with a GPU each have the resource GPU: 1, and see no other. All listen on loopback only, behind
     TLS with certificates that live as long as the cluster, so that no other user of the machine can hand
@@ -131,32 +146,22 @@ def executor(crew: Crew) -> Iterator[Executor]:
     if crew.processes > 1:
         resources = {"GPU": 1 / crew.threads} if crew.gpu_each else None
         with ExitStack() as stack:
-            yield DaskExecutor(partial(_started, stack, crew), crew.processes * crew.threads, resources)
-    elif crew.threads > 1:
+            start = partial(_started, stack, crew, module)
+            yield DaskExecutor(start, crew.processes * crew.threads, resources)
+        return
+    if crew.keep:
+        heap.keep()
+    if crew.threads > 1:
         with ThreadExecutor(crew.threads) as pool:
             yield pool
     else:
         yield SerialExecutor()
 
 
-def prepare(module: str) -> None:
-    """Begin to import a module in the process that workers will be forked from; returns at once.
-
-    While it does so, this process can import its own. Without a call, workers are slower to start.
-    """
-    os.environ.update(THREADS | SILENT | ONE_HEAP)
-    multiprocessing.get_context(FORKED).set_forkserver_preload(["distributed", WARM, module])
-    # Ctrl-C reaches the whole terminal group, and the stage ends its workers: they need not hear of it.
-    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.signal(signal.SIGINT, heard)
-
-
-def _started(stack: ExitStack, crew: Crew) -> Any:  # noqa: ANN401 - a `distributed.Client`
-    os.environ.update(THREADS | SILENT | ONE_HEAP)
-    import dask  # noqa: PLC0415 - half a second that a serial run need not pay
+def _started(stack: ExitStack, crew: Crew, module: str) -> Any:  # noqa: ANN401 - a `distributed.Client`
+    os.environ.update(THREADS | SILENT | heap.ONE_HEAP)
+    _forking(module)
+    import dask  # noqa: PLC0415 - half a second that a stage of few workers need not pay
     from distributed import Client, LocalCluster  # noqa: PLC0415
 
     import_module(WARM)  # for the steps for all at once, which run here; workers are not there yet
@@ -177,15 +182,27 @@ def _started(stack: ExitStack, crew: Crew) -> Any:  # noqa: ANN401 - a `distribu
     return stack.enter_context(Client(cluster))
 
 
+def _forking(module: str) -> None:
+    """Begin to import a module in the process that workers will be forked from; returns at once.
+
+    While it does so, this process can import its own.
+    """
+    multiprocessing.get_context(FORKED).set_forkserver_preload(["distributed", WARM, module])
+    # Ctrl-C reaches the whole terminal group, and the stage ends its workers: they need not hear of it.
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, heard)
+
+
 def _settings(crew: Crew) -> dict[str, Any]:
-    # Deaf to Ctrl-C, as in `prepare`, which may not have been called.
-    preload = ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"]
-    preload += ["from cellflow.engine import heap; heap.keep()"] if crew.keep else []
+    preload = ["from cellflow.engine import heap; heap.keep()"] if crew.keep else []
     return {
         "distributed.nanny.environ": dict(os.environ),  # as it is now, not when the forking began
         "distributed.nanny.pre-spawn-environ": {},  # Dask's own has memory given back
         "distributed.scheduler.allowed-failures": 3,
-        "distributed.scheduler.worker-saturation": 1.0,  # a dying worker takes one block with it, not two
+        "distributed.scheduler.worker-saturation": 1.0,  # a dying worker takes only what it works on with it
         "distributed.worker.multiprocessing-method": FORKED,
         "distributed.worker.preload": [*preload, *([GPU_EACH] if crew.gpu_each else []), *crew.ready],
         # Nobody looks at Dask's own statistics; three processes that sample themselves cost 7 % of two cores.

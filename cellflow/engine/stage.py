@@ -29,7 +29,7 @@ from cellflow.core.schema import Schema, without
 from cellflow.engine import atomic, lock, ome, pyramid, store
 from cellflow.engine.atomic import write_json
 from cellflow.engine.blockwise import Item, Task, map_blocks
-from cellflow.engine.cluster import Crew, executor
+from cellflow.engine.cluster import Crew, executor, paired
 from cellflow.engine.journal import Journal, Part
 from cellflow.engine.pyramid import Pyramid, Target
 
@@ -168,7 +168,7 @@ def execute(module: Module, job: Job, workers: int) -> dict[str, Any]:
         claim, key = job.claim(), job.key()
         work = _prepare(job, key)
         if not (work / "result.json").exists():
-            with executor(_crew(module, job, workers)) as pool:
+            with executor(_crew(module, job, workers), module.run.__module__) as pool:
                 result = module.run(Context(job, pool, key), job.params)
             volumes = sorted(path.name for path in (work / "volumes").glob("*"))
             write_json(work / "result.json", {"result": result, "volumes": volumes})
@@ -185,8 +185,8 @@ def execute(module: Module, job: Job, workers: int) -> dict[str, Any]:
 
 
 def _crew(module: Module, job: Job, workers: int) -> Crew:
-    """As many processes as there are workers, unless the stage knows better: `crew(job, workers)`."""
-    chosen: Crew = module.crew(job, workers) if hasattr(module, "crew") else Crew(workers)
+    """Two workers a process, unless the stage knows better: `crew(job, workers)`."""
+    chosen: Crew = module.crew(job, workers) if hasattr(module, "crew") else paired(workers)
     return chosen
 
 

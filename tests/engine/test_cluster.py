@@ -3,6 +3,7 @@
 import os
 import platform
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -12,10 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellflow.engine.cluster import Crew, executor
+from cellflow.engine.cluster import Crew, executor, paired
 
 RARE = "colorsys"
 """A module that nothing else imports."""
+
+
+@pytest.mark.parametrize("workers", range(1, 9))
+def test_workers_are_two_in_a_process_and_as_many_as_asked_for(workers):
+    crew = paired(workers)
+    assert crew.processes * crew.threads == workers
+    assert crew.threads == (1 if workers % 2 else 2)
 
 
 def seen(_):
@@ -60,31 +68,30 @@ def test_workers_keep_memory_unless_their_crew_does_not():
 
 
 def environment(_):
-    """What a worker is told, and what else of the package and its libraries it knows."""
-    return os.environ["TOLD_LATER"], set(sys.modules)
+    """What a worker is told, whether it hears a Ctrl-C, and whether it has its modules."""
+    deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    return os.environ["TOLD"], deaf, {RARE, "cellflow.engine.warm"} <= set(sys.modules)
 
 
-PREPARED = """
+FORKED = """
 import os
-from cellflow.engine.cluster import Crew, executor, prepare
+from cellflow.engine.cluster import Crew, executor, paired
 from tests.engine.test_cluster import RARE, environment
 
 if __name__ == "__main__":
-    prepare(RARE)
-    os.environ["TOLD_LATER"] = "yes"
-    with executor(Crew(2)) as pool:
-        told, modules = pool.submit(environment, 0).result()
-        forked = pool.submit(os.getppid).result() != os.getpid()
-        print(told, RARE in modules, "cellflow.engine.warm" in modules, forked)
+    for told in ("once", "twice"):
+        os.environ["TOLD"] = told
+        with executor(Crew(2), RARE) as pool:
+            print(*pool.submit(environment, 0).result(), pool.submit(os.getppid).result() != os.getpid())
 """
 
 
-def test_workers_are_forked_from_a_process_that_is_prepared(tmp_path):
-    script = tmp_path / "prepared.py"
-    script.write_text(PREPARED)
+def test_workers_are_forked_from_a_process_that_has_their_modules_and_is_deaf_to_ctrl_c(tmp_path):
+    script = tmp_path / "forked.py"
+    script.write_text(FORKED)
     where = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     said = subprocess.run([sys.executable, script], check=False, env=where, capture_output=True, text=True)
-    assert said.stdout == "yes True True True\n", said.stderr
+    assert said.stdout == "once True True True\ntwice True True True\n", said.stderr
 
 
 def test_threads_run_side_by_side_in_this_process():

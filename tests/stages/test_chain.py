@@ -82,14 +82,16 @@ def test_a_range_of_nodes_reads_only_its_blocks_and_changes_no_table(
     np.testing.assert_array_equal(made.read("cells"), whole[0].read("cells"))
 
 
-def test_serial_and_dask_leave_the_same_receipts_and_bytes(sample, on_dask, monkeypatch):
+@pytest.mark.parametrize("where", ["threads", "dask"])
+def test_serial_threads_and_dask_leave_the_same_receipts_and_bytes(sample, where, request):
     volumes = {name: tissue()[name] for name in ("raw", "truth")}  # with normalise and predict
-    dask = sample("dask/root", volumes, workers=2)
-    dask.run()
-    monkeypatch.undo()
     serial = sample("serial/root", volumes)
     serial.run()
-    found, expected = _tree(dask.folder), _tree(serial.folder)
+    if where == "dask":
+        request.getfixturevalue("on_dask")
+    pair = sample("pair/root", volumes, workers=2)
+    pair.run()
+    found, expected = _tree(pair.folder), _tree(serial.folder)
     assert found.keys() == expected.keys()
     assert [name for name in expected if found[name] != expected[name]] == []
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from cellflow.core.errors import BadInput
 from cellflow.core.grid import Triple
 from cellflow.core.schema import Schema
-from cellflow.engine.cluster import Crew
+from cellflow.engine.cluster import Crew, paired
 from cellflow.engine.formats import fingerprint
 from cellflow.engine.stage import Context, Job, Voxel
 from cellflow.engine.store import Demand, Fitted
@@ -117,7 +117,7 @@ def _image(p: Predicting) -> str:
 def crew(job: Job, workers: int) -> Crew:
     """Who works; at once one line for a GPU that is not there."""
     p: Any = job.params
-    return network_crew(job, p.predictor, workers) if isinstance(p.predictor, Network) else Crew(workers)
+    return network_crew(job, p.predictor, workers) if isinstance(p.predictor, Network) else paired(workers)
 
 
 def demand(like: Fitted, dtype: DTypeLike, p: Predicting, voxel_um: Voxel) -> Demand:
