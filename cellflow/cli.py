@@ -208,7 +208,7 @@ def main() -> None:
         cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         log.error("cellflow: interrupted")  # noqa: TRY400 - nobody wants the traceback of a Ctrl-C
-        sys.exit(130)
+        os._exit(130)  # threads that are in a kernel are not waited for
     except click.ClickException as error:
         error.show()
         sys.exit(2)

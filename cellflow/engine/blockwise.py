@@ -77,7 +77,7 @@ def map_blocks(
 
 def _drain(task: Task, todo: list[Item], executor: Executor, state: _Pass) -> None:
     workers = getattr(executor, "workers", 1)
-    # A serial executor is done with a block when `submit` returns: write it down before the next.
+    # A single worker that is stopped has written down all but the block at hand.
     window = 1 if workers == 1 else WAITING_PER_WORKER * workers
     queue = deque(todo)
     running: dict[Future[Any], list[Item]] = {}

@@ -72,23 +72,8 @@ def paired(workers: int) -> Crew:
     return Crew(workers // threads, threads=threads)
 
 
-class SerialExecutor(Executor):
-    """Runs each call at once in the caller; states the whole semantics of an executor."""
-
-    workers = 1
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401
-        """The finished future of `fn(*args)`."""
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - an executor hands every error to its future
-            future.set_exception(error)
-        return future
-
-
 class ThreadExecutor(ThreadPoolExecutor):
-    """Runs a few calls at once in threads of this process."""
+    """Runs calls in threads of this process, so that its main one hears a Ctrl-C whatever a kernel is at."""
 
     def __init__(self, workers: int) -> None:
         super().__init__(workers, "task")
@@ -151,11 +136,8 @@ def executor(crew: Crew, module: str = "cellflow") -> Iterator[Executor]:
         return
     if crew.keep:
         heap.keep()
-    if crew.threads > 1:
-        with ThreadExecutor(crew.threads) as pool:
-            yield pool
-    else:
-        yield SerialExecutor()
+    with ThreadExecutor(crew.threads) as pool:
+        yield pool
 
 
 def _started(stack: ExitStack, crew: Crew, module: str) -> Any:  # noqa: ANN401 - a `distributed.Client`

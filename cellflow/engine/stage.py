@@ -254,15 +254,15 @@ def _remove(work: Path) -> None:
 
 def _publish(job: Job, work: Path) -> None:
     """Move what the stage made to its place. Idempotent, so a kill between two moves does no harm."""
-    volumes = work / "volumes"
-    for left in (*volumes.rglob("*.partial"), *volumes.rglob(".*")):
+    volumes, files = work / "volumes", work / "files"
+    for left in (*volumes.rglob("*.partial"), *volumes.rglob(".*"), *files.rglob(".*")):
         left.unlink()  # by a worker that was killed while it wrote
     with lock.waiting(job.folder / ".locks" / "publish", f"results of {job.folder}"):
         for volume in sorted(volumes.glob("*")):
             _disown(job, volume.name)
             _move(volume, volume_path(job.folder, volume.name))
-        if (work / "files").exists():
-            _move(work / "files", job.folder / job.name)
+        if files.exists():
+            _move(files, job.folder / job.name)
         if volumes.exists():
             ome.write_root(root_path(job.folder))
     journals = job.folder / "journal" / job.name

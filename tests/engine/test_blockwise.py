@@ -14,7 +14,7 @@ from cellflow.core.errors import BadInput, BlocksFailed
 from cellflow.core.grid import Grid
 from cellflow.engine import cluster
 from cellflow.engine.blockwise import map_blocks
-from cellflow.engine.cluster import Crew, SerialExecutor, executor
+from cellflow.engine.cluster import Crew, ThreadExecutor, executor
 from cellflow.engine.journal import Journal
 
 GRID = Grid((8, 8, 24), (8, 8, 2))  # 12 blocks
@@ -61,9 +61,10 @@ def journal(tmp_path):
     return partial(Journal, tmp_path / "j.jsonl", "key")
 
 
-@pytest.fixture(params=["serial", "dask"])
+@pytest.fixture(params=[1, 2, "dask"])
 def pool(request):
-    return SerialExecutor() if request.param == "serial" else request.getfixturevalue("dask_pool")
+    """One thread, two, two processes."""
+    return request.getfixturevalue("dask_pool") if request.param == "dask" else ThreadExecutor(request.param)
 
 
 def test_parts_come_in_the_order_of_the_blocks(pool, folder, journal):
@@ -103,7 +104,7 @@ def test_nothing_is_computed_again_on_resume(pool, folder, journal):
 def test_the_same_error_from_the_first_blocks_stops_early(folder, journal):
     task = Square(folder, tuple((i, ALWAYS) for i in range(12)), MemoryError("no room"))
     with pytest.raises(BlocksFailed, match=r"3 of 12 blocks failed.*MemoryError: no room\. All failed alike"):
-        map_blocks(task, GRID, SerialExecutor(), journal(), "x")
+        map_blocks(task, GRID, ThreadExecutor(1), journal(), "x")
     assert sum(n > 0 for n in task.all_calls()) == 3
 
 
@@ -117,7 +118,7 @@ def test_different_errors_do_not_stop_early(folder, journal):
 
     task = Each(folder, tuple((i, ALWAYS) for i in range(12)), ValueError("bad"))
     with pytest.raises(BlocksFailed, match="12 of 12"):
-        map_blocks(task, GRID, SerialExecutor(), journal(), "x")
+        map_blocks(task, GRID, ThreadExecutor(1), journal(), "x")
     assert task.all_calls() == [3] * 12
 
 
@@ -147,7 +148,7 @@ def test_a_block_that_no_run_delivered_is_an_error(folder, journal):
 
     lossy = Forgetful(*journal.args)
     with pytest.raises(BlocksFailed, match=r"1 of 12 blocks failed, first block 3: not run"):
-        map_blocks(Square(folder), GRID, SerialExecutor(), lossy, "x")
+        map_blocks(Square(folder), GRID, ThreadExecutor(1), lossy, "x")
 
 
 def test_no_blocks_are_no_error(pool, folder, journal):

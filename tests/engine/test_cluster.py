@@ -64,7 +64,7 @@ def test_workers_keep_memory_unless_their_crew_does_not():
     for keep, pages in ((True, kept), (False, given_back)):
         with executor(Crew(2, keep=keep)) as pool:
             pages += [asked.result() for asked in [pool.submit(new_pages, i) for i in range(4)]]
-    assert max(kept) < 0.1 * min(given_back)
+    assert max(kept) < 0.3 * min(given_back)
 
 
 def environment(_):

@@ -5,7 +5,7 @@ from conftest import cut
 from cellflow.core.downsample import mean, mode
 from cellflow.core.schema import Schema
 from cellflow.engine import pyramid, store
-from cellflow.engine.cluster import SerialExecutor
+from cellflow.engine.cluster import ThreadExecutor
 from cellflow.engine.stage import Context, Job
 from cellflow.engine.store import Storage
 
@@ -19,7 +19,7 @@ def write(tmp_path, monkeypatch):
 
     def written(values, kind, storage, voxel=CUBE):
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        context = Context(Job("x", folder, Schema(), storage), SerialExecutor(), "key")
+        context = Context(Job("x", folder, Schema(), storage), ThreadExecutor(1), "key")
         like = context.fitted(values.shape)
         target = context.create("made", like, values.dtype, kind, voxel)
         for block in np.random.default_rng(0).permutation(np.array(list(like.grid()), object)):

@@ -235,11 +235,13 @@ def test_what_a_killed_writer_left_aside_is_swept(sample):
     made.run("ingest-raw")
     expected = _tree(made.folder)
     job = made.job("ingest-raw")
-    shard = made.folder / "partial" / "ingest-raw" / "volumes" / "raw" / "0" / "c" / "0" / "0"
-    shard.mkdir(parents=True)
-    (made.folder / "partial" / "ingest-raw" / "key").write_text(job.key())
-    (shard / "0.123abc.partial").write_bytes(b"half a shard")
-    (shard / ".0.123abc").write_bytes(b"half a shard")
+    work = made.folder / "partial" / "ingest-raw"
+    shard = work / "volumes" / "raw" / "0" / "c" / "0" / "0"
+    for place in (shard, work / "files"):
+        place.mkdir(parents=True)
+    (work / "key").write_text(job.key())
+    for left in (shard / "0.123abc.partial", shard / ".0.123abc", work / "files" / ".table.npy.123abc"):
+        left.write_bytes(b"half a file")
     made.run("ingest-raw")
     assert _tree(made.folder) == expected
 
