@@ -48,11 +48,11 @@ class Row:
 
     @property
     def worker_bytes(self) -> int:
-        """Peak of one worker."""
+        """Peak of one worker in a process of its own."""
         return WORKER_BASE + self.demand.worker_bytes if self.demand.tasks else 0
 
     def bytes_with(self, workers: int) -> int:
-        """Peak of the stage: its workers, or its own process where it has a single one."""
+        """Peak of the stage, several workers taken to be a process each; a single one is the stage's own."""
         count = min(workers, self.demand.tasks, self.demand.most_workers or workers)
         main = MAIN_BASE + self.demand.main_bytes
         return main + self.demand.worker_bytes if count <= 1 else main + count * self.worker_bytes
