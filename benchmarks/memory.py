@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/memory.py --sizes 256 640
 
-Runs the whole pipeline from the raw image with Snakemake. Asked: no stage above its plan, and no worker of the
-large volume above 1.2 times that of the small one. An odd number of workers, so that each is a process of its
-own: of two in one process, the peaks of blocks meet by chance, and the more blocks, the likelier.
+Runs the whole pipeline from the raw image with Snakemake. Asked: no stage above its plan, and no worker
+of the large volume above 1.2 times that of the small one. An odd number of workers, so that each is a process
+of its own: of two in one process, the peaks of blocks meet by chance, and the more blocks, the likelier.
 """
 
 import argparse

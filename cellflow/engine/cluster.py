@@ -64,10 +64,7 @@ class Crew:
 
 
 def paired(workers: int) -> Crew:
-    """So many workers, two in a process: they share what is imported, compiled and sent between processes.
-
-    Where their number is odd, each has a process of its own.
-    """
+    """So many workers, two in a process, which loads kernels once; of an odd number, each has its own."""
     threads = PAIR if workers % PAIR == 0 else 1
     return Crew(workers // threads, threads=threads)
 
