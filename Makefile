@@ -12,7 +12,7 @@ demo: .venv/base
 	@$(BIN)/cellflow summary results/demo/tissue
 
 test: .venv/test
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/test
 	$(BIN)/ruff check

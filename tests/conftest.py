@@ -38,6 +38,12 @@ settings.register_profile(
 )  # kernels compile at first
 settings.load_profile("cellflow")
 
+
+def pytest_collection_modifyitems(items):
+    """What runs whole workflows comes first: it takes longest, and at the end one core would wait."""
+    items.sort(key=lambda item: item.path.name != "test_workflow.py")
+
+
 MODULES: dict[str, ModuleType] = {
     m.__name__.rsplit(".", 1)[1]: m
     for m in (normalise, predict, supervoxels, graph, partition, clean, segment, scores, report)

@@ -116,3 +116,14 @@ def test_what_has_not_begun_is_not_begun_after_a_failure():
     with pytest.raises(ZeroDivisionError):
         fail()
     assert begun == [0, 1]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_ctrl_c_waits_for_no_block_and_no_block_is_in_its_way(threads):
+    go_on = threading.Event()
+    with pytest.raises(KeyboardInterrupt), executor(Crew(1, threads=threads)) as pool:
+        assert pool.submit(threading.current_thread).result() is not threading.main_thread()
+        running = pool.submit(go_on.wait, 20)
+        raise KeyboardInterrupt
+    assert not running.done()
+    go_on.set()
