@@ -120,10 +120,22 @@ def test_what_has_not_begun_is_not_begun_after_a_failure():
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_ctrl_c_waits_for_no_block_and_no_block_is_in_its_way(threads):
-    go_on = threading.Event()
-    with pytest.raises(KeyboardInterrupt), executor(Crew(1, threads=threads)) as pool:
-        assert pool.submit(threading.current_thread).result() is not threading.main_thread()
-        running = pool.submit(go_on.wait, 20)
-        raise KeyboardInterrupt
-    assert not running.done()
+    begun, go_on, ran_in = threading.Event(), threading.Event(), []
+
+    def block():
+        ran_in.append(threading.current_thread())
+        begun.set()
+        go_on.wait(20)
+        ran_in.append("to its end")
+
+    def stage():
+        with executor(Crew(1, threads=threads)) as pool:
+            pool.submit(block)
+            begun.wait(20)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stage()
+    assert len(ran_in) == 1
+    assert ran_in[0] is not threading.main_thread()
     go_on.set()
