@@ -119,7 +119,7 @@ def _settle(outcome: Future[Any], asked: Any) -> None:  # noqa: ANN401 - a `dist
 
 @contextmanager
 def executor(crew: Crew, module: str = "cellflow") -> Iterator[Executor]:
-    """An executor over the processes of a crew, each with `module`; a single one is this process itself.
+    """An executor over the processes of a crew, which import `module`; a single one is this process itself.
 
     Workers with a GPU each have the resource GPU: 1, and see no other. All listen on loopback only, behind
     TLS with certificates that live as long as the cluster, so that no other user of the machine can hand

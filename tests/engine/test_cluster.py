@@ -49,13 +49,13 @@ def test_workers_are_ready_with_a_gpu_each_and_no_two_the_same(monkeypatch, visi
 
 
 def new_pages(_):
-    """Of arrays of a size that was freed before."""
+    """Of arrays of a size that was freed before; not those of Dask's own threads."""
     for _ in range(3):
         np.ones(10_000_000)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
     for _ in range(50):
         np.ones(10_000_000)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps memory in its own way")
@@ -64,7 +64,7 @@ def test_workers_keep_memory_unless_their_crew_does_not():
     for keep, pages in ((True, kept), (False, given_back)):
         with executor(Crew(2, keep=keep)) as pool:
             pages += [asked.result() for asked in [pool.submit(new_pages, i) for i in range(4)]]
-    assert max(kept) < 0.3 * min(given_back)
+    assert max(kept) < 0.1 * min(given_back)
 
 
 def environment(_):
@@ -75,7 +75,7 @@ def environment(_):
 
 FORKED = """
 import os
-from cellflow.engine.cluster import Crew, executor, paired
+from cellflow.engine.cluster import Crew, executor
 from tests.engine.test_cluster import RARE, environment
 
 if __name__ == "__main__":
